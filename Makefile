@@ -1,0 +1,17 @@
+# The few commands that a change needs, the same ones that .ci/run calls.
+
+CFLAGS_STRICT = -std=c11 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wmissing-prototypes \
+	-Werror -pthread -fsyntax-only -Icsrc
+
+.PHONY: check format
+check:
+	ruff check .
+	ruff format --check .
+	clang-format --dry-run --Werror csrc/*.c csrc/*.h
+	mypy
+	for file in csrc/*.c; do $(CC) $(CFLAGS_STRICT) $$file || exit 1; done
+
+format:
+	ruff check --fix .
+	ruff format .
+	clang-format -i csrc/*.c csrc/*.h

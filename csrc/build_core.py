@@ -1,0 +1,51 @@
+"""The cffi recipe: compile csrc into the module pydurable._core.
+
+The declarations come out of pydurable.h itself, between its two marker comments, so that a
+signature which changes in C breaks the build instead of drifting away from Python's view of it.
+"""
+
+import platform
+import sysconfig
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).resolve().parent
+BEGIN = "/* cffi: begin */"
+END = "/* cffi: end */"
+
+
+def sliced(header: str) -> str:
+    """Return the part of the header that lies between the two markers."""
+    _, _, rest = header.partition(BEGIN)
+    body, marker, _ = rest.partition(END)
+    if not marker:
+        raise ValueError("csrc/pydurable.h has lost its cffi markers")
+    return body
+
+
+def relative(pattern: str) -> list[str]:
+    """Return the matching files of csrc as paths relative to the root of the project."""
+    return sorted(f"csrc/{path.name}" for path in HERE.glob(pattern))
+
+
+free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+ffibuilder = FFI()
+ffibuilder.cdef(sliced((HERE / "pydurable.h").read_text(encoding="utf-8")))
+ffibuilder.set_source(
+    "pydurable._core",
+    '#include "pydurable.h"',
+    sources=relative("*.c"),
+    include_dirs=["csrc"],
+    # Headers and this file: part of the sdist, and a change in them rebuilds the module.
+    depends=[*relative("*.h"), "csrc/build_core.py"],
+    extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden", "-pthread"],
+    extra_link_args=["-pthread"],
+    # The core asserts its own invariants; a release build keeps them on purpose.
+    undef_macros=["NDEBUG"],
+    py_limited_api=platform.python_implementation() == "CPython" and not free_threaded,
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)

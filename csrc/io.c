@@ -1,0 +1,136 @@
+/* io.c - loops around the system calls: see io.h for what each promises. */
+#include "io.h"
+
+#include "sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+/* Linux moves at most 0x7ffff000 bytes in one call (write(2)); macOS refuses more than INT_MAX.
+ * One GiB stays below both and keeps direct transfers aligned. */
+static const size_t transfer_max = (size_t)1 << 30;
+
+struct pd_io_method pd_io_method(int method, int target)
+{
+    struct pd_io_method io = {0, PD_SYNC_FDATASYNC};
+    switch (method) {
+    case PD_METHOD_FSYNC:
+        io.data_sync = PD_SYNC_FSYNC;
+        break;
+    case PD_METHOD_DSYNC:
+        io = (struct pd_io_method){PD_OPEN_DSYNC, PD_SYNC_NOTHING};
+        break;
+    case PD_METHOD_DIRECT:
+        io.extra = PD_OPEN_DIRECT;
+        break;
+    case PD_METHOD_DIRECT_DSYNC:
+        io = (struct pd_io_method){PD_OPEN_DIRECT | PD_OPEN_DSYNC, PD_SYNC_NOTHING};
+        break;
+    case PD_METHOD_FULLFSYNC:
+        io.data_sync = PD_SYNC_FULL;
+        break;
+    case PD_METHOD_BARRIER:
+        io.data_sync = PD_SYNC_BARRIER;
+        break;
+    default:
+        break;
+    }
+    if (target == PD_TARGET_PARANOID)
+        io.data_sync = pd_sys_needs_fullfsync() ? PD_SYNC_FULL : PD_SYNC_FSYNC;
+    return io;
+}
+
+int pd_io_write(int fd, const void *data, size_t size, uint64_t offset)
+{
+    const uint8_t *at = data;
+    while (size > 0) {
+        ssize_t n =
+            pd_sys->write(fd, at, size < transfer_max ? size : transfer_max, (int64_t)offset);
+        if (n == -EINTR)
+            continue;
+        if (n < 0)
+            return (int)n;
+        if (n == 0)
+            return -EIO;
+        at += n;
+        size -= (size_t)n;
+        offset += (uint64_t)n;
+    }
+    return 0;
+}
+
+ssize_t pd_io_read(int fd, void *data, size_t size, uint64_t offset)
+{
+    uint8_t *at = data;
+    size_t done = 0;
+    while (done < size) {
+        size_t rest = size - done;
+        ssize_t n = pd_sys->read(fd, at + done, rest < transfer_max ? rest : transfer_max,
+                                 (int64_t)(offset + done));
+        if (n == -EINTR)
+            continue;
+        if (n < 0)
+            return n;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+int pd_io_sync(int fd, int data_sync)
+{
+    /* EINTR comes before the flush has begun to report on pages, so that it alone may be
+     * repeated. */
+    int rc;
+    do {
+        switch (data_sync) {
+        case PD_SYNC_NOTHING:
+            return 0;
+        case PD_SYNC_FSYNC:
+            rc = pd_sys->fsync(fd);
+            break;
+        case PD_SYNC_FULL:
+            rc = pd_sys->fullfsync(fd);
+            break;
+        case PD_SYNC_BARRIER:
+            rc = pd_sys->barrier(fd);
+            break;
+        default:
+            rc = pd_sys->fdatasync(fd);
+            break;
+        }
+    } while (rc == -EINTR);
+    return rc;
+}
+
+int pd_io_sync_file(int fd)
+{
+    if (pd_sys_needs_fullfsync()) {
+        int rc = pd_io_sync(fd, PD_SYNC_FULL);
+        /* Only what says "not here" falls back; an error of the disk stays an error. */
+        if (rc != -ENOTSUP && rc != -EINVAL && rc != -ENOTTY)
+            return rc;
+    }
+    return pd_io_sync(fd, PD_SYNC_FSYNC);
+}
+
+int pd_io_sync_dir(int fd)
+{
+    return pd_io_sync_file(fd);
+}
+
+int pd_io_open(int dir, const char *name, int flags, int extra)
+{
+    int fd;
+    do
+        fd = pd_sys->open(dir, name, flags, extra, 0666);
+    while (fd == -EINTR);
+    return fd;
+}
+
+int pd_io_close(int fd)
+{
+    int rc = pd_sys->close(fd);
+    return rc == -EINTR ? 0 : rc;
+}

@@ -1,0 +1,45 @@
+/*
+ * io.h - whole reads and writes, and syncs, on top of the table of system calls.
+ *
+ * Here EINTR and short transfers end.  A sync is never retried after an error: the kernel may
+ * have dropped the dirty pages, and a second fsync would report success for data that is lost
+ * (fsync(2); "PostgreSQL's fsync() surprise", LWN 2018).
+ */
+#ifndef PD_IO_H
+#define PD_IO_H
+
+#include "pydurable.h"
+
+/* How a method opens the file and what it calls after a write. */
+struct pd_io_method {
+    int extra;     /* PD_OPEN_* */
+    int data_sync; /* enum pd_io_sync */
+};
+
+enum pd_io_sync {
+    PD_SYNC_NOTHING,
+    PD_SYNC_FDATASYNC,
+    PD_SYNC_FSYNC,
+    PD_SYNC_FULL,
+    PD_SYNC_BARRIER
+};
+
+/* How the bytes of a file are written and forced out under a method and a target. */
+struct pd_io_method pd_io_method(int method, int target);
+
+/* All of data at offset: 0 or -errno.  A write that moves nothing is -EIO. */
+int pd_io_write(int fd, const void *data, size_t size, uint64_t offset);
+/* As many bytes as there are, up to size: their number or -errno. */
+ssize_t pd_io_read(int fd, void *data, size_t size, uint64_t offset);
+/* Force the file's data out in the given way: 0 or -errno, never tried twice. */
+int pd_io_sync(int fd, int data_sync);
+/* Force out a file with all its metadata, as strongly as the platform can. */
+int pd_io_sync_file(int fd);
+/* Force out a directory, so that names made, moved or removed in it survive. */
+int pd_io_sync_dir(int fd);
+/* Open relative to dir, retrying EINTR: a descriptor or -errno. */
+int pd_io_open(int dir, const char *name, int flags, int extra);
+/* Close, never twice: after EINTR the descriptor is gone on Linux (close(2)). */
+int pd_io_close(int fd);
+
+#endif

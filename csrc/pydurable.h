@@ -1,0 +1,235 @@
+/*
+ * pydurable.h - the public C interface of the durable log.
+ *
+ * Functions return a value >= 0, or -errno.  Where a struct pd_error is passed it is filled in
+ * when the return value is negative, and says what was being done and to which file.
+ *
+ * What lies between the two marker comments is also the cffi declaration of pydurable._core.
+ */
+#ifndef PYDURABLE_H
+#define PYDURABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* cffi: begin */
+/* How much loss is acceptable.  The names are those of Log(sync=...). */
+enum pd_target {
+    PD_TARGET_NONE = 0,     /* commit waits until the operating system has the record */
+    PD_TARGET_INTERVAL = 1, /* the same, and a background sync each interval */
+    PD_TARGET_GROUP = 2,    /* commit waits until durable; commits share flushes */
+    PD_TARGET_EACH = 3,     /* every commit has a flush of its own */
+    PD_TARGET_PARANOID = 4  /* O_DIRECT, O_DSYNC and fsync for every batch */
+};
+
+/* The way in which bytes are forced out.  The names are those of Log(method=...). */
+enum pd_method {
+    PD_METHOD_AUTO = 0,
+    PD_METHOD_FDATASYNC = 1,
+    PD_METHOD_FSYNC = 2,
+    PD_METHOD_DSYNC = 3,        /* O_DSYNC */
+    PD_METHOD_DIRECT = 4,       /* O_DIRECT, then fdatasync */
+    PD_METHOD_DIRECT_DSYNC = 5, /* O_DIRECT | O_DSYNC */
+    PD_METHOD_FULLFSYNC = 6,    /* macOS: fcntl(F_FULLFSYNC) */
+    PD_METHOD_BARRIER = 7       /* macOS: fcntl(F_BARRIERFSYNC): order, not durability */
+};
+
+enum pd_error_kind {
+    PD_ERROR_OS = 0,   /* a system call failed; the log is as healthy as before */
+    PD_ERROR_POISONED, /* an earlier write or sync failed; nothing more is accepted */
+    PD_ERROR_LOCKED,   /* another writer holds the directory; pid says which, 0 if unknown */
+    PD_ERROR_CORRUPT,  /* acknowledged data is gone or damaged */
+    PD_ERROR_VERSION,  /* written by a newer version of the format */
+    PD_ERROR_CLOSED,
+    PD_ERROR_FORKED, /* opened by the parent of this process */
+    PD_ERROR_GONE    /* a reader was overtaken by truncate_before */
+};
+
+struct pd_error {
+    int kind;           /* enum pd_error_kind */
+    int code;           /* the errno, positive */
+    char op[48];        /* what was being done */
+    char name[160];     /* the file inside the log's directory, or "" for the directory */
+    char why[160];      /* one clause more, or "" */
+    uint64_t offset;    /* PD_ERROR_CORRUPT: where in the file */
+    uint64_t first_lsn; /* PD_ERROR_CORRUPT: the records that are gone, both ends included; */
+    uint64_t last_lsn;  /* 0 where the end is not known */
+    int64_t pid;        /* PD_ERROR_LOCKED */
+};
+
+struct pd_log_options {
+    int target;               /* enum pd_target */
+    int method;               /* enum pd_method */
+    bool create;              /* make the directory and an empty log if there is none */
+    uint32_t lanes;           /* batches in flight at once, 1 or 2 */
+    uint64_t interval_ns;     /* of PD_TARGET_INTERVAL, and of the idle watermark */
+    uint64_t commit_delay_ns; /* how long a leader waits for company */
+    uint64_t segment_bytes;
+    uint64_t max_pending_bytes;
+};
+
+/* Where a record stands: its number, and the batch that it travels in. */
+struct pd_ticket {
+    uint64_t lsn;
+    uint64_t seq;
+};
+
+struct pd_log_info {
+    int target;
+    int method;
+    uint32_t block_bytes;
+    uint64_t oldest_lsn;
+    uint64_t durable_lsn;
+    uint64_t written_lsn;
+    uint64_t next_lsn;
+    uint64_t segment_bytes;
+    uint64_t max_record_bytes;
+    uint64_t torn_bytes; /* bytes of a torn tail that recovery left behind when the log opened */
+};
+
+struct pd_stats {
+    uint64_t commits;       /* records accepted */
+    uint64_t batches;       /* batches written */
+    uint64_t flushes;       /* syncs of file data that were asked for */
+    uint64_t payload_bytes; /* bytes of records, without framing */
+    uint64_t written_bytes; /* bytes handed to the file, padding included */
+    uint64_t segments_created;
+    uint64_t segments_recycled;
+    uint64_t flush_p50_ns; /* time from the write of a batch to the end of its flush */
+    uint64_t flush_p99_ns;
+    uint64_t flush_p999_ns;
+    uint64_t buffer_bytes; /* memory held for batches and for the ring */
+};
+
+/* What the functions that may wait return besides -errno. */
+enum pd_progress {
+    PD_DONE = 0,
+    PD_WAITING = 1, /* accepted, not yet there: call pd_log_wait with the ticket */
+    PD_FULL = 2     /* not accepted yet: call again */
+};
+
+struct pd_log;
+
+int pd_log_open(const char *path, const struct pd_log_options *options, struct pd_log **out,
+                struct pd_error *error);
+/* The log's state, which never fails. */
+void pd_log_info(struct pd_log *log, struct pd_log_info *info);
+void pd_log_stats(struct pd_log *log, struct pd_stats *stats);
+/* Why the log refused the last call: the poison if there is one. */
+void pd_log_error(struct pd_log *log, struct pd_error *error);
+
+/* Accept what the ring holds up to ring_tail, then these records (count 0: data is one record;
+ * otherwise data is count frames of a little-endian u32 length and the bytes), all or nothing,
+ * and wait until the target is reached.  ticket->lsn is the last of them. */
+int pd_log_commit(struct pd_log *log, const void *data, size_t size, uint32_t count,
+                  uint64_t ring_tail, struct pd_ticket *ticket);
+/* Wait on for what an earlier call accepted. */
+int pd_log_wait(struct pd_log *log, const struct pd_ticket *ticket);
+/* Hand what the ring holds up to ring_tail to the file and wait until the target is reached. */
+int pd_log_flush(struct pd_log *log, uint64_t ring_tail, struct pd_ticket *ticket);
+/* The same, and wait until everything accepted before is durable, whatever the target. */
+int pd_log_sync(struct pd_log *log, uint64_t ring_tail, struct pd_ticket *ticket);
+/* Forget the records below lsn: durably first, then retire the segments that hold nothing else. */
+int pd_log_truncate_before(struct pd_log *log, uint64_t lsn);
+/* The ring that appended records are stored into without a system call.  words[0] is the head
+ * (how far the log has consumed it), words[1] is nonzero once append has to ask why it may not. */
+void pd_log_ring(struct pd_log *log, void **bytes, uint64_t *size, uint64_t **words);
+/* Flush, write the closing batch, give the lock back.  The memory stays until pd_log_free. */
+int pd_log_close(struct pd_log *log, uint64_t ring_tail);
+void pd_log_free(struct pd_log *log);
+
+/* Reading: without a lock, also while a writer is at work. */
+struct pd_reader;
+
+struct pd_chunk {
+    const uint8_t *bytes; /* valid until the next call */
+    uint64_t first_lsn;
+    uint32_t count;
+    const uint64_t *ends; /* where each record ends in bytes; it begins 4 after the last end */
+    const uint64_t *begins;
+};
+
+int pd_reader_open(const char *path, uint64_t start_lsn, struct pd_reader **out,
+                   struct pd_error *error);
+/* The next records: how many, 0 if there are none (yet), or -errno. */
+int pd_reader_next(struct pd_reader *reader, struct pd_chunk *chunk, struct pd_error *error);
+void pd_reader_close(struct pd_reader *reader);
+
+/* What a look at a whole log finds. */
+struct pd_report {
+    uint64_t oldest_lsn;
+    uint64_t next_lsn;
+    uint64_t segments;
+    uint64_t batches;
+    uint64_t records;
+    uint64_t bytes;      /* of records */
+    uint64_t torn_bytes; /* from the torn place to the last byte that is not zero; 0 if none */
+    uint64_t torn_offset;
+    uint64_t torn_segment;
+    bool clean; /* the log was closed */
+    bool writer_alive;
+    uint8_t uuid[16];
+    int method;
+    uint32_t block_bytes;
+};
+
+int pd_log_verify(const char *path, struct pd_report *report, struct pd_error *error);
+/* End the log where its last good record is and move what cannot be kept into the folder aside,
+ * which must exist inside it.  The caller has copied the log before. */
+int pd_log_repair(const char *path, const char *aside, struct pd_report *report,
+                  struct pd_error *error);
+
+uint32_t pd_crc32c(uint32_t crc, const void *data, size_t size);
+uint32_t pd_crc32c_portable(uint32_t crc, const void *data, size_t size);
+bool pd_crc32c_is_hardware(void);
+
+/* Faults for tests, put between the core and the operating system. */
+enum pd_call {
+    PD_CALL_ANY = 0,
+    PD_CALL_OPEN,
+    PD_CALL_CLOSE,
+    PD_CALL_READ,
+    PD_CALL_WRITE,
+    PD_CALL_FSYNC,
+    PD_CALL_FDATASYNC,
+    PD_CALL_FULLFSYNC,
+    PD_CALL_BARRIER,
+    PD_CALL_ALLOCATE,
+    PD_CALL_TRUNCATE,
+    PD_CALL_SEEK,
+    PD_CALL_STAT,
+    PD_CALL_RENAME,
+    PD_CALL_UNLINK,
+    PD_CALL_MKDIR,
+    PD_CALL_LOCK,
+    PD_CALL_MAP,
+    PD_CALL_LIST,
+    PD_CALL_RANDOM,
+    PD_CALL_COUNT
+};
+
+enum pd_fault_mode {
+    PD_FAULT_ERROR = 0,     /* the call fails with code and does nothing */
+    PD_FAULT_SHORT = 1,     /* a read or write moves half of what it was asked to */
+    PD_FAULT_DELAY = 2,     /* the call works, code milliseconds late */
+    PD_FAULT_AFTERWARDS = 3 /* the call works and then reports code */
+};
+
+/* From the nth matching call on (1 is the next), the given number of times (0: for ever). */
+void pd_fault_set(int call, int mode, int code, uint64_t nth, uint64_t times);
+void pd_fault_clear(void);
+/* How often a call was made since pd_fault_clear, PD_CALL_ANY for all of them together; counting
+ * runs while a fault or a recording is set, or after pd_fault_count(true). */
+void pd_fault_count(bool on);
+uint64_t pd_fault_calls(int call);
+/* Record every call that changes a file, in order, for a simulated power cut. */
+void pd_record_start(void);
+void pd_record_mark(uint64_t value);
+uint64_t pd_record_size(void);
+void pd_record_copy(void *out, uint64_t size);
+void pd_record_stop(void);
+/* cffi: end */
+
+#endif

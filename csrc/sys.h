@@ -1,0 +1,76 @@
+/*
+ * sys.h - the table of system calls: the one seam between the core and the platform.
+ *
+ * Every call that touches a file goes through the table, so that a test can make any of them
+ * fail, run short or be recorded (fault.h).  An entry returns a value >= 0 or -errno and knows
+ * nothing of retries: that is the business of io.h.  Threads and clocks are not in the table;
+ * their few differences between platforms are the functions at the end.
+ */
+#ifndef PD_SYS_H
+#define PD_SYS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+/* Flags of sys->open beyond those of <fcntl.h>; the platform file translates them. */
+enum {
+    PD_OPEN_DIRECT = 1, /* O_DIRECT, or F_NOCACHE where there is no such flag */
+    PD_OPEN_DSYNC = 2   /* O_DSYNC */
+};
+
+/* What sys->seek looks for. */
+enum { PD_SEEK_DATA = 0, PD_SEEK_HOLE = 1 };
+
+/* What a filesystem is, as far as the log treats kinds differently. */
+enum {
+    PD_FS_PLAIN = 0,
+    PD_FS_COPY_ON_WRITE = 1, /* writing zeros ahead gains nothing: btrfs, ZFS */
+    PD_FS_VOLATILE = 2       /* lives in memory: tmpfs, ramfs */
+};
+
+/* Called with each name of a directory; a negative return ends the listing with that value. */
+typedef int (*pd_sys_visit)(void *context, const char *name);
+
+struct pd_sys {
+    int (*open)(int dir, const char *name, int flags, int extra, mode_t mode);
+    int (*close)(int fd);
+    ssize_t (*read)(int fd, void *data, size_t size, int64_t offset);
+    ssize_t (*write)(int fd, const void *data, size_t size, int64_t offset);
+    int (*fsync)(int fd);
+    int (*fdatasync)(int fd);
+    int (*fullfsync)(int fd);              /* -ENOTSUP where there is no such call */
+    int (*barrier)(int fd);                /* -ENOTSUP where there is no such call */
+    int (*allocate)(int fd, int64_t size); /* space for the file's first size bytes */
+    int (*truncate)(int fd, int64_t size);
+    int64_t (*seek)(int fd, int64_t offset, int what); /* -ENXIO past the last data */
+    int (*stat)(int fd, struct stat *out);
+    int (*rename)(int dir, const char *from, const char *to);
+    int (*unlink)(int dir, const char *name);
+    int (*mkdir)(const char *path, mode_t mode);
+    int (*lock)(int fd, bool exclusive);                          /* flock, never waiting */
+    void *(*map)(int fd, size_t size, bool writable, int *error); /* NULL and *error on failure */
+    int (*list)(int dir, pd_sys_visit visit, void *context);
+    int (*random)(void *data, size_t size);
+};
+
+extern const struct pd_sys pd_sys_posix;
+extern const struct pd_sys *pd_sys; /* the table in force */
+
+/* The offset alignment that direct I/O wants on this file, 0 if direct I/O is not supported. */
+uint32_t pd_sys_direct_align(int fd);
+int pd_sys_filesystem(int fd);
+/* Whether a flush to the medium takes F_FULLFSYNC here (macOS), rather than fdatasync. */
+bool pd_sys_needs_fullfsync(void);
+void pd_sys_unmap(void *address, size_t size);
+int64_t pd_sys_pid(void);
+uint64_t pd_sys_now_ns(void); /* monotonic */
+void pd_sys_sleep_ns(uint64_t ns);
+void pd_sys_cond_init(pthread_cond_t *cond);
+/* Wait at most ns; true if woken, false when the time is over.  May wake for no reason. */
+bool pd_sys_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t ns);
+
+#endif
