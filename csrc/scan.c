@@ -169,7 +169,8 @@ int pd_scan_look_beyond(struct pd_scan *scan, struct pd_scan_beyond *out)
         if (rc <= 0)
             return rc;
         for (; windowed(scan, offset) >= PD_BATCH_BYTES; offset += block)
-            judge(scan, offset, out);
+            if (pd_batch_begins(window_at(scan, offset)))
+                judge(scan, offset, out);
     }
     pd_scan_refresh(scan);
     return 0;
