@@ -1,0 +1,136 @@
+"""``pydurable verify`` and ``pydurable repair``: what a log holds, on lines of 80 columns."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from typing import Any
+
+from pydurable import CorruptionError, RepairReport, Report, repair_log, verify_log
+from pydurable import _cli_output as output
+
+
+def run_verify(path: str, *, as_json: bool) -> int:
+    """Check the log at ``path`` and print what was found; return 0, or 1 where it is damaged."""
+    try:
+        report = verify_log(path)
+    except CorruptionError as error:
+        shown = json.dumps(damage_fields(error)) if as_json else damage_text(path, error)
+        # Whoever closed the pipe still learns of the damage, from the exit code.
+        with contextlib.suppress(BrokenPipeError):
+            output.emit(shown)
+            output.flush()
+        return 1
+    fields = {"damaged": False, **dataclasses.asdict(report)}
+    output.emit(json.dumps(fields, default=str) if as_json else report_text(path, report))
+    return 0
+
+
+def run_repair(path: str, *, as_json: bool) -> int:
+    """Copy the log at ``path`` aside, keep what is good of it, print what that is; return 0."""
+    repair = repair_log(path)
+    shown = json.dumps(dataclasses.asdict(repair), default=str) if as_json else None
+    output.emit(shown or repair_text(path, repair))
+    return 0
+
+
+def report_text(path: str, report: Report) -> str:
+    """The report of a log without damage."""
+    rows = [
+        ("records", _records(report)),
+        ("on disk", f"{_count(report.batches, 'batch', 'batches')}, {_bytes(report.bytes)}"),
+        ("files", _count(report.segments, "segment", "segments")),
+        ("state", _state(report)),
+        ("torn tail", _torn_tail(report)),
+        ("method", f"{report.sync_method}, blocks of {report.block_bytes} bytes"),
+        ("uuid", str(report.uuid)),
+    ]
+    return f"{path}: good\n" + _table(rows)
+
+
+def damage_text(path: str, error: CorruptionError) -> str:
+    """What is known of the damage, and what can be done."""
+    rows = [("file", os.fsdecode(error.filename or path))]
+    if error.offset is not None:
+        rows.append(("offset", f"{error.offset:,}"))
+    rows.append(("lost", _lost(error)))
+    rows.append(("what", error.strerror or str(error)))
+    return (
+        f"{path}: DAMAGED\n{_table(rows)}\n"
+        "Records that were acknowledged are damaged or gone. Nothing was changed.\n"
+        f"  pydurable dump {path}\n      prints the records before the damage\n"
+        f"  pydurable repair {path}\n      copies the log aside, and keeps those records"
+    )
+
+
+def damage_fields(error: CorruptionError) -> dict[str, Any]:
+    """The damage as ``verify --json`` prints it."""
+    return {
+        "damaged": True,
+        "error": error.strerror or str(error),
+        "filename": os.fsdecode(error.filename) if error.filename else None,
+        "offset": error.offset,
+        "first_lsn": error.first_lsn,
+        "last_lsn": error.last_lsn,
+    }
+
+
+def repair_text(path: str, repair: RepairReport) -> str:
+    """What a repair kept, and where the log is as it was."""
+    kept = "nothing" if repair.kept is None else "records {:,} to {:,}".format(*repair.kept)
+    rows = [("kept", kept), ("as it was", repair.copy)]
+    return f"{path}: repaired\n{_table(rows)}\n{report_text(path, repair.report)}"
+
+
+def _records(report: Report) -> str:
+    if report.records == 0:
+        return f"none, the next is number {report.next_lsn:,}"
+    return f"{report.records:,}, numbers {report.oldest_lsn:,} to {report.next_lsn - 1:,}"
+
+
+def _state(report: Report) -> str:
+    if report.writer_alive:
+        return "a writer has it open"
+    if report.clean:
+        return "closed cleanly"
+    return "not closed: the last writer was killed or lost power"
+
+
+def _torn_tail(report: Report) -> str:
+    if not report.torn_bytes:
+        return "none"
+    return (
+        f"{_bytes(report.torn_bytes)} at offset {report.torn_offset:,} of segment "
+        f"{report.torn_segment}\n(never acknowledged, so nothing is lost; no damage)"
+    )
+
+
+def _lost(error: CorruptionError) -> str:
+    first, last = error.first_lsn, error.last_lsn
+    if first is None:
+        return "it is not known which records"
+    if last is None or last < first:
+        return f"records from {first:,} on, it is not known how many"
+    return f"record {first:,}" if first == last else f"records {first:,} to {last:,}"
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def _bytes(number: int) -> str:
+    """A number of bytes, and where it is long also in a unit that is easy to read."""
+    exact = _count(number, "byte", "bytes")
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number >= 10 * size:
+            return f"{exact} ({number / size:,.1f} {unit})"
+    return exact
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    """Names on the left, values on the right; the further lines of a value below its first."""
+    width = max(len(name) for name, _ in rows)
+    gap = "\n" + " " * (width + 4)
+    return "\n".join(f"  {name:<{width}}  {value.replace(chr(10), gap)}" for name, value in rows)
