@@ -71,7 +71,7 @@ def run_dump(path: str, *, start: int | None, follow: bool, style: str) -> int:
     to_bytes = _FORMATS[style]
     if follow:
         _end_with_reader()
-    for record in read_log(path, start, follow=follow):
+    for record in read_log(path, start or 1, follow=follow):
         output.emit_bytes(to_bytes(record))
         if follow:
             # There is no telling how long the next record will take.

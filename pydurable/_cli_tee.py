@@ -90,14 +90,19 @@ def run_tee(path: str, *, sync: str) -> int:
                 lines = splitter.feed(chunk)
                 if lines:
                     log.commit_many(lines)
-                    with interrupts:
-                        output.write_through(b"".join(lines))
+                    _echo(b"".join(lines), interrupts)
         except (BrokenPipeError, KeyboardInterrupt):
             # Everything before it is committed, so the unfinished line goes where it belongs.
             _commit_rest(log, splitter)
             raise
-        output.write_through(_commit_rest(log, splitter))
+        _echo(_commit_rest(log, splitter), interrupts)
     return 0
+
+
+def _echo(data: bytes, interrupts: Interrupts) -> None:
+    """Write to standard output what is durable; Ctrl-C can lose nothing here."""
+    with interrupts:
+        output.write_through(data)
 
 
 def _chunks(interrupts: Interrupts) -> Iterator[bytes]:
