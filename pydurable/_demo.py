@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pydurable import Log, read_log
 from pydurable import _cli_output as output
 from pydurable._demo_check import Verdict, check_recovery
-from pydurable._demo_child import Acknowledgement
+from pydurable._demo_child import PLAIN_SYNC, Acknowledgement
 from pydurable._demo_lines import THREADS, Lines, Origin, load_lines
 from pydurable._demo_place import MEMORY_FILESYSTEMS, filesystem_of, workplace
 from pydurable._demo_progress import Show, progress
@@ -24,8 +24,8 @@ KILL_SECONDS = (1.0, 2.5)
 
 _POWER_CUT = """\
 SIGKILL is not a power cut: the kernel lived on and kept what it had in memory.
-This run shows that recovery finds what was acknowledged after the writer dies at
-any moment; that the disk keeps what it was told to flush, it cannot show."""
+This run shows that recovery finds all that was acknowledged, whenever the
+writer dies. Whether the disk keeps what it was told to flush it cannot show."""
 
 
 class Outcome(NamedTuple):
@@ -100,10 +100,11 @@ def _result(outcome: Outcome) -> str:
     verdict = outcome.verdict
     ratio = _rate(outcome.durable) / _rate(outcome.plain)
     rows = [
-        f"{'':<34}{'commits/s':>12}{'p50':>12}{'p99':>12}",
-        _speed("pydurable (" + outcome.sync_method + ")", outcome.durable),
-        _speed("plain Python: one file, one lock,", outcome.plain),
-        f"{'write + sync for each line':>30}{ratio:>15.1f} times the plain rate",
+        f"{'':<36}{'commits/s':>12}{'p50':>10}{'p99':>10}",
+        _speed(f"pydurable, {outcome.sync_method}", outcome.durable),
+        _speed(f"plain Python, write + {PLAIN_SYNC}", outcome.plain),
+        f"{'':<36}{'x ' + format(ratio, '.1f'):>12}",
+        f"(plain Python: {THREADS} threads, one file, one lock; each line its own write and sync)",
         "",
         "The writer was killed with SIGKILL while its threads were committing.",
         f"  {'acknowledged before the kill':<34}{verdict.acknowledged:>10,}",
@@ -124,7 +125,7 @@ def _result(outcome: Outcome) -> str:
 def _speed(name: str, reports: Sequence[Acknowledgement]) -> str:
     latencies = sorted(report.end_ns - report.begin_ns for report in reports)
     p50, p99 = (_time(percentile(latencies, percent) / 1e9) for percent in (50, 99))
-    return f"{name:<34}{_rate(reports):>12,.0f}{p50:>12}{p99:>12}"
+    return f"{name:<36}{_rate(reports):>12,.0f}{p50:>10}{p99:>10}"
 
 
 def _rate(reports: Sequence[Acknowledgement]) -> float:

@@ -38,13 +38,16 @@ class Acknowledgement(NamedTuple):
 Commit = Callable[[bytes], int]
 
 
-def _fullsync(descriptor: int) -> None:
-    """F_FULLFSYNC where there is one (macOS: fsync leaves data in the drive), else fdatasync."""
-    full = getattr(fcntl, "F_FULLFSYNC", None)
-    if full is None:
+# On macOS fsync leaves data in the drive's cache, and there is no fdatasync.
+_FULLFSYNC = getattr(fcntl, "F_FULLFSYNC", None)
+PLAIN_SYNC = "fdatasync" if _FULLFSYNC is None else "F_FULLFSYNC"
+
+
+def _sync_file(descriptor: int) -> None:
+    if _FULLFSYNC is None:
         os.fdatasync(descriptor)
     else:
-        fcntl.fcntl(descriptor, full)
+        fcntl.fcntl(descriptor, _FULLFSYNC)
 
 
 def plain_commit(path: str) -> Commit:
@@ -58,7 +61,7 @@ def plain_commit(path: str) -> Commit:
         with lock:
             if os.write(descriptor, data) != len(data):
                 raise OSError("a short write")
-            _fullsync(descriptor)
+            _sync_file(descriptor)
             count += 1
             return count
 

@@ -222,10 +222,11 @@ def test_the_plain_bar_is_shown_without_rich(
 
 def test_a_temporary_folder_avoids_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the usual place for temporary files is in memory, another one is taken."""
-    kinds: dict[str, Any] = {"/var/tmp": "tmpfs", os.curdir: "ext4"}
-    monkeypatch.setattr(
-        "pydurable._demo_place.filesystem_of", lambda path: kinds.get(path, "tmpfs")
-    )
+
+    def kind(path: str) -> str:
+        return "ext4" if path == os.curdir else "tmpfs"
+
+    monkeypatch.setattr("pydurable._demo_place.filesystem_of", kind)
     monkeypatch.chdir(tmp_path)
     with workplace(None) as folder:
         assert Path(folder).parent == tmp_path
