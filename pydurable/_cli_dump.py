@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from pydurable import Record, read_log
 from pydurable import _cli_output as output
+from pydurable._cli_path import require_log
 
 
 def format_text(record: Record) -> bytes:
@@ -68,6 +69,7 @@ _FORMATS: dict[str, Callable[[Record], bytes]] = {
 
 def run_dump(path: str, *, start: int | None, follow: bool, style: str) -> int:
     """Print the records of the log at ``path`` from number ``start`` on; return 0."""
+    require_log(path)
     to_bytes = _FORMATS[style]
     if follow:
         _end_with_reader()

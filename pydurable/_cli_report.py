@@ -10,10 +10,12 @@ from typing import Any
 
 from pydurable import CorruptionError, RepairReport, Report, repair_log, verify_log
 from pydurable import _cli_output as output
+from pydurable._cli_path import require_log
 
 
 def run_verify(path: str, *, as_json: bool) -> int:
     """Check the log at ``path`` and print what was found; return 0, or 1 where it is damaged."""
+    require_log(path)
     try:
         report = verify_log(path)
     except CorruptionError as error:
@@ -30,6 +32,7 @@ def run_verify(path: str, *, as_json: bool) -> int:
 
 def run_repair(path: str, *, as_json: bool) -> int:
     """Copy the log at ``path`` aside, keep what is good of it, print what that is; return 0."""
+    require_log(path)
     repair = repair_log(path)
     shown = json.dumps(dataclasses.asdict(repair), default=str) if as_json else None
     output.emit(shown or repair_text(path, repair))
@@ -40,7 +43,7 @@ def report_text(path: str, report: Report) -> str:
     """The report of a log without damage."""
     rows = [
         ("records", _records(report)),
-        ("on disk", f"{_count(report.batches, 'batch', 'batches')}, {_bytes(report.bytes)}"),
+        ("data", f"{_bytes(report.bytes)} in {_count(report.batches, 'batch', 'batches')}"),
         ("files", _count(report.segments, "segment", "segments")),
         ("state", _state(report)),
         ("torn tail", _torn_tail(report)),
@@ -109,9 +112,9 @@ def _torn_tail(report: Report) -> str:
 
 def _lost(error: CorruptionError) -> str:
     first, last = error.first_lsn, error.last_lsn
-    if first is None:
+    if not first:
         return "it is not known which records"
-    if last is None or last < first:
+    if not last or last < first:
         return f"records from {first:,} on, it is not known how many"
     return f"record {first:,}" if first == last else f"records {first:,} to {last:,}"
 

@@ -11,6 +11,7 @@ from types import FrameType
 
 from pydurable import Log
 from pydurable import _cli_output as output
+from pydurable._cli_path import require_log_or_room
 
 # One read is one commit_many: large enough to share a flush among thousands of lines, small
 # enough that what is in hand stays far below the log's own bound on waiting bytes.
@@ -82,6 +83,7 @@ class Interrupts:
 
 def run_tee(path: str, *, sync: str) -> int:
     """Commit standard input to the log at ``path`` line by line, echo what is durable; return 0."""
+    require_log_or_room(path)
     interrupts = Interrupts()
     splitter = LineSplitter()
     with Log(path, sync=sync) as log:
