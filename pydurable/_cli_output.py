@@ -23,7 +23,7 @@ def claim_standard_descriptors() -> None:
             os.fstat(wanted)
         except OSError:
             # The lowest free number is handed out, and all numbers below are taken by now.
-            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 @contextlib.contextmanager
