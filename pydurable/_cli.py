@@ -56,13 +56,15 @@ def describe(error: BaseException) -> str:
     if not isinstance(error, OSError):
         return _one_line(str(error) or type(error).__name__)
     text = error.strerror or str(error) or type(error).__name__
+    name = "" if error.filename is None else os.fsdecode(error.filename)
     if isinstance(error, LockedError):
-        text = f"is being written by process {error.pid}, and a log has one writer at a time"
+        # The lock file is how it was found out; what is locked is the log.
+        name = os.path.dirname(name) or name
+        holder = "another process" if error.pid is None else f"process {error.pid}"
+        text = f"{holder} has this log open, and a log has one writer at a time"
     elif isinstance(error, CorruptionError):
         text = f"damaged: {text}"
-    if error.filename is None:
-        return _one_line(text)
-    return _one_line(f"{os.fsdecode(error.filename)}: {text}")
+    return _one_line(f"{name}: {text}" if name else text)
 
 
 def _one_line(text: str) -> str:

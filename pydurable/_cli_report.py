@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import textwrap
 from typing import Any
 
 from pydurable import CorruptionError, RepairReport, Report, repair_log, verify_log
@@ -26,16 +27,18 @@ def run_verify(path: str, *, as_json: bool) -> int:
             output.flush()
         return 1
     fields = {"damaged": False, **dataclasses.asdict(report)}
-    output.emit(json.dumps(fields, default=str) if as_json else report_text(path, report))
+    output.emit(json.dumps(fields) if as_json else report_text(path, report))
     return 0
 
 
 def run_repair(path: str, *, as_json: bool) -> int:
-    """Copy the log at ``path`` aside, keep what is good of it, print what that is; return 0."""
+    """Copy the log at ``path`` aside, keep what is good of it, print what that is; return 0.
+
+    A log without damage is left as it is.
+    """
     require_log(path)
     repair = repair_log(path)
-    shown = json.dumps(dataclasses.asdict(repair), default=str) if as_json else None
-    output.emit(shown or repair_text(path, repair))
+    output.emit(json.dumps(repair_fields(repair)) if as_json else repair_text(path, repair))
     return 0
 
 
@@ -55,11 +58,12 @@ def report_text(path: str, report: Report) -> str:
 
 def damage_text(path: str, error: CorruptionError) -> str:
     """What is known of the damage, and what can be done."""
-    rows = [("file", os.fsdecode(error.filename or path))]
-    if error.offset is not None:
-        rows.append(("offset", f"{error.offset:,}"))
-    rows.append(("lost", _lost(error)))
-    rows.append(("what", error.strerror or str(error)))
+    rows = [
+        ("file", os.fsdecode(error.filename or path)),
+        ("offset", f"{error.offset:,}"),
+        ("lost", _lost(error)),
+        ("what", error.strerror or str(error)),
+    ]
     return (
         f"{path}: DAMAGED\n{_table(rows)}\n"
         "Records that were acknowledged are damaged or gone. Nothing was changed.\n"
@@ -82,23 +86,35 @@ def damage_fields(error: CorruptionError) -> dict[str, Any]:
 
 def repair_text(path: str, repair: RepairReport) -> str:
     """What a repair kept, and where the log is as it was."""
+    if repair.copy is None:
+        return f"{path}: nothing to repair, nothing was changed\n{report_text(path, repair.report)}"
     kept = "nothing" if repair.kept is None else "records {:,} to {:,}".format(*repair.kept)
     rows = [("kept", kept), ("as it was", repair.copy)]
     return f"{path}: repaired\n{_table(rows)}\n{report_text(path, repair.report)}"
 
 
+def repair_fields(repair: RepairReport) -> dict[str, Any]:
+    """The repair as ``repair --json`` prints it."""
+    return {
+        "repaired": repair.copy is not None,
+        "kept": repair.kept,
+        "copy": repair.copy,
+        "damage": None if repair.damage is None else damage_fields(repair.damage),
+        "report": dataclasses.asdict(repair.report),
+    }
+
+
 def _records(report: Report) -> str:
-    if report.records == 0:
+    kept = report.next_lsn - report.oldest_lsn
+    if kept == 0:
         return f"none, the next is number {report.next_lsn:,}"
-    return f"{report.records:,}, numbers {report.oldest_lsn:,} to {report.next_lsn - 1:,}"
+    return f"{kept:,}, numbers {report.oldest_lsn:,} to {report.next_lsn - 1:,}"
 
 
 def _state(report: Report) -> str:
     if report.writer_alive:
         return "a writer has it open"
-    if report.clean:
-        return "closed cleanly"
-    return "not closed: the last writer was killed or lost power"
+    return "closed" if report.clean else "no writer has it open, the last one did not close it"
 
 
 def _torn_tail(report: Report) -> str:
@@ -106,7 +122,7 @@ def _torn_tail(report: Report) -> str:
         return "none"
     return (
         f"{_bytes(report.torn_bytes)} at offset {report.torn_offset:,} of segment "
-        f"{report.torn_segment}\n(never acknowledged, so nothing is lost; no damage)"
+        f"{report.torn_segment} (never acknowledged, so nothing is lost; no damage)"
     )
 
 
@@ -133,7 +149,16 @@ def _bytes(number: int) -> str:
 
 
 def _table(rows: list[tuple[str, str]]) -> str:
-    """Names on the left, values on the right; the further lines of a value below its first."""
+    """Names on the left, values on the right, wrapped; a path is never cut."""
     width = max(len(name) for name, _ in rows)
-    gap = "\n" + " " * (width + 4)
-    return "\n".join(f"  {name:<{width}}  {value.replace(chr(10), gap)}" for name, value in rows)
+    return "\n".join(
+        textwrap.fill(
+            value,
+            80,
+            initial_indent=f"  {name:<{width}}  ",
+            subsequent_indent=" " * (width + 4),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for name, value in rows
+    )

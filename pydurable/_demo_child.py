@@ -77,7 +77,7 @@ KINDS: dict[str, Callable[[str], Commit]] = {"plain": plain_commit, "durable": d
 
 
 def _submit(
-    commit: Commit, lines: Sequence[bytes], thread: int, fail: Callable[[OSError], None]
+    commit: Commit, lines: Sequence[bytes], thread: int, fail: Callable[[Exception], None]
 ) -> None:
     """One thread's work: commit the next line, and report it only after commit has returned."""
     try:
@@ -97,7 +97,7 @@ def main(kind: str, path: str) -> None:
     lines = split_lines(sys.stdin.buffer.read())
     commit = KINDS[kind](path)
 
-    def fail(error: BaseException) -> None:
+    def fail(error: Exception) -> None:
         # A parent that is gone closed the pipe, and wants to know nothing more.
         if not isinstance(error, BrokenPipeError):
             with contextlib.suppress(OSError):

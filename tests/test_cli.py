@@ -215,7 +215,9 @@ def test_repair_makes_a_damaged_log_usable(damaged_log: Path) -> None:
     done = command.run("repair", damaged_log, "--json")
     repair = json.loads(done.stdout)
     assert done.returncode == 0
-    assert repair["kept"] == [1, 1]
+    assert (repair["repaired"], repair["kept"]) == (True, [1, 1])
+    assert repair["damage"]["first_lsn"] == 2
+    assert repair["report"]["next_lsn"] == 2
     copies = [path.read_bytes() for path in Path(repair["copy"]).rglob("*") if path.is_file()]
     assert any(NEEDLE.upper() in content for content in copies)
     assert command.run("verify", damaged_log).returncode == 0
@@ -229,6 +231,17 @@ def test_repair_prints_what_it_kept(damaged_log: Path) -> None:
     assert b"records 1 to 1" in done.stdout
     assert b"as it was" in done.stdout
     assert verify_log(damaged_log).records == 1
+
+
+def test_repair_leaves_a_good_log_alone(log: Path) -> None:
+    """Where nothing is damaged nothing is changed or copied, and that is good."""
+    before = {path: path.read_bytes() for path in log.iterdir()}
+    done = command.run("repair", log)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"nothing to repair" in done.stdout
+    assert json.loads(command.run("repair", log, "--json").stdout)["repaired"] is False
+    assert {path: path.read_bytes() for path in log.iterdir()} == before
+    assert list(log.parent.iterdir()) == [log]
 
 
 # ---- errors, usage, pipes, Ctrl-C
@@ -267,13 +280,22 @@ def test_tee_makes_no_log_where_none_belongs(tmp_path: Path, kind: str) -> None:
         assert [file.name for file in path.iterdir()] == ["letter.txt"]
 
 
-@pytest.mark.parametrize("name", ["tee", "repair"])
-def test_a_locked_log_names_its_holder(tmp_path: Path, name: str) -> None:
+def test_a_locked_log_names_its_holder(tmp_path: Path) -> None:
     """Whoever wants to write a log that is being written is told by whom."""
     with Log(tmp_path / "log"):
-        done = command.run(name, tmp_path / "log", input=b"")
-    assert done.returncode == 1
-    assert f"process {os.getpid()}" in command.one_line(done.stderr)
+        done = command.run("tee", tmp_path / "log", input=b"line\n")
+    assert (done.returncode, done.stdout) == (1, b"")
+    expected = f"pydurable: {tmp_path / 'log'}: process {os.getpid()} has this log open"
+    assert command.one_line(done.stderr).startswith(expected)
+
+
+def test_a_log_that_is_written_is_not_repaired(tmp_path: Path) -> None:
+    """repair stays away from a log with a living writer."""
+    with Log(tmp_path / "log"):
+        done = command.run("repair", tmp_path / "log")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert "has this log open" in command.one_line(done.stderr)
+    assert list(tmp_path.iterdir()) == [tmp_path / "log"]
 
 
 @pytest.mark.parametrize(
