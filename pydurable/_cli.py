@@ -31,13 +31,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["verify", "/no/such/log"])
     1
     """
+    code = GOOD
     output.claim_standard_descriptors()
     try:
         arguments = build_parser().parse_args(argv)
-        code: int = arguments.run(arguments)
+        code = arguments.run(arguments)
         output.flush()
     except BrokenPipeError:
-        return GOOD
+        # Damage that was found is damage, whether anybody reads about it or not.
+        return code
     except KeyboardInterrupt:
         return INTERRUPTED
     except (DurableError, OSError, ValueError) as error:

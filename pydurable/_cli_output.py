@@ -42,6 +42,13 @@ def emit(text: str) -> None:
     emit_bytes(encode(text + "\n"))
 
 
+def emit_verdict(text: str) -> None:
+    """Print what the exit code says too: whoever closed the pipe is content with that."""
+    with contextlib.suppress(BrokenPipeError):
+        emit(text)
+        flush()
+
+
 def encode(text: str) -> bytes:
     """Text in the encoding of standard output, with escapes for what it lacks."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -20,11 +19,8 @@ def run_verify(path: str, *, as_json: bool) -> int:
     try:
         report = verify_log(path)
     except CorruptionError as error:
-        shown = json.dumps(damage_fields(error)) if as_json else damage_text(path, error)
-        # Whoever closed the pipe still learns of the damage, from the exit code.
-        with contextlib.suppress(BrokenPipeError):
-            output.emit(shown)
-            output.flush()
+        fields = damage_fields(error)
+        output.emit_verdict(json.dumps(fields) if as_json else damage_text(path, error))
         return 1
     fields = {"damaged": False, **dataclasses.asdict(report)}
     output.emit(json.dumps(fields) if as_json else report_text(path, report))

@@ -15,10 +15,14 @@ TIMEOUT_S = 60
 
 COMMAND = [sys.executable, "-m", "pydurable"]
 
+# An unbuffered Python has nothing to flush at exit, and would hide what goes wrong there.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
 
 def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
     """Run the command to its end, with its output as bytes."""
     options.setdefault("stdout", subprocess.PIPE)
+    options.setdefault("env", ENVIRONMENT)
     return subprocess.run(
         [*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, timeout=TIMEOUT_S, **options
     )
@@ -29,6 +33,7 @@ def start(*arguments: object, **options: Any) -> Iterator[subprocess.Popen[bytes
     """The command as a running process with pipes; killed when the block ends, if not before."""
     for name in ("stdin", "stdout", "stderr"):
         options.setdefault(name, subprocess.PIPE)
+    options.setdefault("env", ENVIRONMENT)
     process = subprocess.Popen([*COMMAND, *map(str, arguments)], bufsize=0, **options)
     try:
         yield process

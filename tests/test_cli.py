@@ -52,14 +52,14 @@ def damaged_log(tmp_path: Path) -> Path:
 
 def test_dump_prints_numbers_and_readable_text(log: Path) -> None:
     """One line for each record, which no content can break out of; printable text as it is."""
-    done = command.run("dump", log, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+    done = command.run("dump", log, env={**command.ENVIRONMENT, "PYTHONIOENCODING": "utf-8"})
     expected = "1\tplain\\n\n2\tcaf\u00e9\\t\\x1b[2J\\\\\n3\t\\xff\\x00\n4\t\n"
     assert (done.returncode, done.stdout.decode(), done.stderr) == (0, expected, b"")
 
 
 def test_dump_escapes_what_the_terminal_lacks(log: Path) -> None:
     """An encoding without a character gets an escape, not an error."""
-    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    env = {**command.ENVIRONMENT, "PYTHONIOENCODING": "ascii"}
     assert b"2\tcaf\\xe9\\t" in command.run("dump", log, env=env).stdout
 
 
@@ -145,8 +145,8 @@ def test_dump_follow_prints_what_comes(log: Path) -> None:
 
 def test_dump_follow_ends_with_its_reader(log: Path) -> None:
     """A follower whose reader is gone ends by itself, though no new record comes."""
-    with command.start("dump", log, "--follow") as process:
-        assert command.read_exactly(process.stdout, 2) == b"1\t"
+    with command.start("dump", log, "--start", 4, "--follow") as process:
+        assert command.read_exactly(process.stdout, 3) == b"4\t\n"
         command.stream(process.stdout).close()
         assert command.ended_quietly(process) == 0
 

@@ -165,7 +165,7 @@ def test_the_demo_in_a_pipe(tmp_path: Path) -> None:
 def test_the_demo_on_a_terminal(tmp_path: Path) -> None:
     """On a terminal: a bar, then the result; the temporary folder is gone afterwards."""
     leader, follower = pty.openpty()
-    env = {**os.environ, "TERM": "xterm", "TMPDIR": str(tmp_path)}
+    env = {**command.ENVIRONMENT, "TERM": "xterm", "TMPDIR": str(tmp_path)}
     with command.start("demo", stdin=follower, stdout=follower, stderr=follower, env=env) as demo:
         os.close(follower)
         shown = b""
