@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["verify", "/no/such/log"])
     1
     """
-    code = GOOD
+    code: int = GOOD
     output.claim_standard_descriptors()
     try:
         arguments = build_parser().parse_args(argv)

@@ -49,7 +49,9 @@ def run_demo(directory: str | None, input_path: str | None) -> int:
             outcome = _run(material.lines, folder, show)
         output.emit_verdict(_result(outcome))
         if directory is not None:
-            output.emit_verdict(f"\nKept in {folder}; look inside with\n  pydurable dump {_log(folder)}")
+            output.emit_verdict(
+                f"\nKept in {folder}; look inside with\n  pydurable dump {_log(folder)}"
+            )
     return 0 if outcome.verdict.good else 1
 
 
