@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,6 +178,15 @@ def test_the_demo_on_a_terminal(tmp_path: Path) -> None:
     os.close(leader)
     assert b"until the kill" in shown
     assert b"Nothing was lost" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_ends_the_demo_quietly(tmp_path: Path) -> None:
+    """Ctrl-C gives 130 without a word, and takes the writer and the temporary folder along."""
+    with command.start("demo", env={**command.ENVIRONMENT, "TMPDIR": str(tmp_path)}) as demo:
+        assert command.read_exactly(demo.stdout, 10) != b""
+        demo.send_signal(signal.SIGINT)
+        assert command.ended_quietly(demo) == 130
     assert list(tmp_path.iterdir()) == []
 
 
