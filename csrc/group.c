@@ -143,7 +143,7 @@ static void wait_for_zeros(struct pd_log *log, const struct pd_slot *slot)
 static size_t seal(struct pd_log *log, struct pd_slot *slot, uint64_t *offset)
 {
     slot->led = true;
-    if (log->commit_delay_ns && slot->count && slot->used < log->batch_limit) {
+    if (log->commit_delay_ns && slot->count && log->target != PD_TARGET_EACH) {
         uint64_t until = pd_sys_now_ns() + log->commit_delay_ns;
         for (uint64_t now;
              !log->poisoned && slot->used < log->batch_limit && (now = pd_sys_now_ns()) < until;)
