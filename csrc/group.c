@@ -179,7 +179,11 @@ static size_t seal(struct pd_log *log, struct pd_slot *slot, uint64_t *offset)
     next->used = 0;
     next->count = next->flags = next->payload_crc = next->callers = 0;
     next->first_lsn = log->next_lsn;
-    pthread_cond_broadcast(&log->room);
+    /* Where a batch takes one commit, one thread of those that wait can go on, not all of them. */
+    if (log->target == PD_TARGET_EACH)
+        pthread_cond_signal(&log->room);
+    else
+        pthread_cond_broadcast(&log->room);
     pd_keeper_notice_write(log);
     return size;
 }
