@@ -38,6 +38,11 @@ def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
 
 
+# JSON is UTF-8 whatever the terminal's encoding is.  Made once: json.dumps with an option makes an
+# encoder for every call.
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def format_json(record: Record) -> bytes:
     r"""One JSON object with a newline: ``lsn`` and ``data``, or ``base64`` where it is not UTF-8.
 
@@ -51,8 +56,7 @@ def format_json(record: Record) -> bytes:
         fields["data"] = record.data.decode("utf-8")
     except UnicodeDecodeError:
         fields["base64"] = base64.b64encode(record.data).decode("ascii")
-    # JSON is UTF-8 whatever the terminal's encoding is.
-    return json.dumps(fields, ensure_ascii=False).encode("utf-8") + b"\n"
+    return _to_json(fields).encode("utf-8") + b"\n"
 
 
 def format_raw(record: Record) -> bytes:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import io
 import os
 import select
 import sys
-from collections.abc import Iterator
+from typing import BinaryIO
 
 STDIN, STDOUT = 0, 1
 NAME = "standard output"
+
+_BUFFER_BYTES = 64 << 10
 
 
 def claim_standard_descriptors() -> None:
@@ -26,15 +30,27 @@ def claim_standard_descriptors() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
-@contextlib.contextmanager
-def named_output() -> Iterator[None]:
-    """Give an error in writing to standard output its name; a closed pipe passes as it is."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, NAME) from error
+class _NamedOutput:
+    """Gives an error in writing to standard output its name; a closed pipe passes as it is.
+
+    A class, because a generator would cost more than the rest of what is done for a record.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            raise OSError(error.errno, error.strerror, NAME) from error
+
+
+_named_output = _NamedOutput()
+
+
+@functools.lru_cache(maxsize=1)
+def _buffered(stream: BinaryIO) -> BinaryIO:
+    """Standard output with a buffer: under ``python -u`` it comes without, and may write a part."""
+    return io.BufferedWriter(stream, _BUFFER_BYTES) if isinstance(stream, io.RawIOBase) else stream
 
 
 def emit(text: str) -> None:
@@ -58,22 +74,34 @@ def encode(text: str) -> bytes:
 def emit_bytes(data: bytes) -> None:
     """Write bytes to standard output through its buffer."""
     # Python leaves sys.stdout at None where descriptor 1 was closed: nobody wants the output.
-    if sys.stdout is not None:
-        with named_output():
-            sys.stdout.buffer.write(data)
+    if sys.stdout is None:
+        return
+    with _named_output:
+        if hasattr(sys.stdout, "buffer"):
+            _buffered(sys.stdout.buffer).write(data)
+        else:
+            # A StringIO that a caller of main() put there.
+            sys.stdout.write(data.decode(errors="backslashreplace"))
 
 
 def flush() -> None:
     """Hand what is buffered to the other side of standard output."""
     if sys.stdout is not None:
-        with named_output():
-            sys.stdout.flush()
+        with _named_output:
+            _flush()
+
+
+def _flush() -> None:
+    if hasattr(sys.stdout, "buffer"):
+        _buffered(sys.stdout.buffer).flush()
+    # What argparse prints goes through the text layer above.
+    sys.stdout.flush()
 
 
 def write_through(data: bytes) -> None:
     """Write all bytes to descriptor 1 now, past the buffer; wait where the other side is slow."""
     view = memoryview(data)
-    with named_output():
+    with _named_output:
         while view:
             try:
                 view = view[os.write(STDOUT, view) :]
@@ -87,7 +115,7 @@ def settle() -> None:
     if sys.stdout is None:
         return
     try:
-        sys.stdout.flush()
+        _flush()
     except OSError:
         # The buffer still holds bytes that nobody will take; they go to /dev/null at exit.
         null = os.open(os.devnull, os.O_WRONLY)

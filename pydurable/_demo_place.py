@@ -24,7 +24,8 @@ def workplace(directory: str | None) -> Iterator[str]:
     """
     if directory is not None:
         os.makedirs(directory, exist_ok=True)
-        yield tempfile.mkdtemp(prefix=_PREFIX, dir=directory)
+        # Python before 3.12 would leave a relative path relative.
+        yield tempfile.mkdtemp(prefix=_PREFIX, dir=os.path.abspath(directory))
         return
     path = _temporary_folder()
     try:

@@ -15,7 +15,7 @@ TIMEOUT_S = 60
 
 COMMAND = [sys.executable, "-m", "pydurable"]
 
-# An unbuffered Python has nothing to flush at exit, and would hide what goes wrong there.
+# With python -u there would be less to flush at exit, which hides what can go wrong there.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
 

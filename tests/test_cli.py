@@ -327,6 +327,17 @@ def test_version() -> None:
     assert (done.returncode, done.stdout.decode()) == (0, f"pydurable {__version__}\n")
 
 
+def test_an_unbuffered_python_writes_all_the_same(long_log: Path) -> None:
+    """python -u changes nothing: all comes out, and a pipe that closes is quiet."""
+    env = {**command.ENVIRONMENT, "PYTHONUNBUFFERED": "1"}
+    whole = command.run("dump", long_log, "--format", "raw", env=env)
+    assert (whole.returncode, whole.stdout) == (0, command.raw(long_log))
+    with command.start("dump", long_log, env=env) as process:
+        assert len(command.read_exactly(process.stdout, 10)) == 10
+        command.stream(process.stdout).close()
+        assert command.ended_quietly(process) == 0
+
+
 @pytest.mark.parametrize("style", ["text", "json", "raw"])
 def test_a_pipe_that_closes_half_way_ends_dump_quietly(long_log: Path, style: str) -> None:
     """dump | head prints nothing about the pipe and ends with 0."""

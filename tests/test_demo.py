@@ -146,7 +146,8 @@ def check_output(text: str) -> None:
     assert "Nothing was lost" in text
     assert "SIGKILL is not a power cut" in text
     assert "commits/s" in text
-    assert max(map(len, text.splitlines())) <= 80
+    # A path is as long as it is.
+    assert max(len(line) for line in text.splitlines() if "pydurable-demo-" not in line) <= 80
 
 
 def test_the_demo_in_a_pipe(tmp_path: Path) -> None:
