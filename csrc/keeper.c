@@ -51,7 +51,8 @@ static uint64_t zeros_begin(const struct pd_log *log)
 
 static bool wants_zeros(const struct pd_log *log)
 {
-    if (log->zero_off || log->rotating)
+    /* First whether the segment is being changed, which happens without the mutex. */
+    if (log->rotating || log->zero_off)
         return false;
     const uint64_t begin = zeros_begin(log);
     return begin < log->segment_bytes && begin < log->write_offset + zeros_ahead(log) / 2;

@@ -201,6 +201,8 @@ int pd_log_truncate_before(struct pd_log *log, uint64_t lsn)
     int rc = pd_log_enter(log);
     if (rc < 0)
         return rc;
+    /* Rotation reads the oldest LSN without the mutex. */
+    wait_for_changes_of_segments(log);
     if (lsn > log->next_lsn)
         rc = pd_error_set(&log->refusal, PD_ERROR_OS, EINVAL, "truncating the log", "",
                           "the LSN has not been written yet");
