@@ -208,11 +208,11 @@ static int fault_mkdir(const char *path, mode_t mode)
     return (int)leave(rule, rc);
 }
 
-static int fault_lock(int fd, bool exclusive)
+static int fault_lock(int fd, int how)
 {
     struct rule rule = arrive(PD_CALL_LOCK);
     REFUSE(rule);
-    return (int)leave(rule, pd_sys_posix.lock(fd, exclusive));
+    return (int)leave(rule, pd_sys_posix.lock(fd, how));
 }
 
 static void *fault_map(int fd, size_t size, bool writable, int *error)

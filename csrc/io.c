@@ -1,4 +1,6 @@
 /* io.c - loops around the system calls: see io.h for what each promises. */
+#define _POSIX_C_SOURCE 200809L
+
 #include "io.h"
 
 #include "sys.h"
@@ -127,6 +129,11 @@ int pd_io_open(int dir, const char *name, int flags, int extra)
         fd = pd_sys->open(dir, name, flags, extra, 0666);
     while (fd == -EINTR);
     return fd;
+}
+
+int pd_io_open_dir(const char *path)
+{
+    return pd_io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
 }
 
 int pd_io_close(int fd)

@@ -39,6 +39,8 @@ int pd_io_sync_file(int fd);
 int pd_io_sync_dir(int fd);
 /* Open relative to dir, retrying EINTR: a descriptor or -errno. */
 int pd_io_open(int dir, const char *name, int flags, int extra);
+/* Open a directory by path, relative to the working directory: a descriptor or -errno. */
+int pd_io_open_dir(const char *path);
 /* Close, never twice: after EINTR the descriptor is gone on Linux (close(2)). */
 int pd_io_close(int fd);
 

@@ -176,10 +176,9 @@ struct pd_report {
 };
 
 int pd_log_verify(const char *path, struct pd_report *report, struct pd_error *error);
-/* End the log where its last good record is and move what cannot be kept into the folder aside,
- * which must exist inside it.  The caller has copied the log before. */
-int pd_log_repair(const char *path, const char *aside, struct pd_report *report,
-                  struct pd_error *error);
+/* End the log where its last good record is and remove what lies behind.  The caller has copied
+ * the log before. */
+int pd_log_repair(const char *path, struct pd_error *error);
 
 uint32_t pd_crc32c(uint32_t crc, const void *data, size_t size);
 uint32_t pd_crc32c_portable(uint32_t crc, const void *data, size_t size);

@@ -25,6 +25,9 @@ enum {
 /* What sys->seek looks for. */
 enum { PD_SEEK_DATA = 0, PD_SEEK_HOLE = 1 };
 
+/* How sys->lock takes the whole file; the names of flock(2). */
+enum { PD_LOCK_FREE = 0, PD_LOCK_SHARED = 1, PD_LOCK_EXCLUSIVE = 2 };
+
 /* What a filesystem is, as far as the log treats kinds differently. */
 enum {
     PD_FS_PLAIN = 0,
@@ -51,7 +54,7 @@ struct pd_sys {
     int (*rename)(int dir, const char *from, const char *to);
     int (*unlink)(int dir, const char *name);
     int (*mkdir)(const char *path, mode_t mode);
-    int (*lock)(int fd, bool exclusive);                          /* flock, never waiting */
+    int (*lock)(int fd, int how); /* PD_LOCK_*, never waiting: -EWOULDBLOCK if held elsewhere */
     void *(*map)(int fd, size_t size, bool writable, int *error); /* NULL and *error on failure */
     int (*list)(int dir, pd_sys_visit visit, void *context);
     int (*random)(void *data, size_t size);
@@ -69,6 +72,8 @@ void pd_sys_unmap(void *address, size_t size);
 int64_t pd_sys_pid(void);
 uint64_t pd_sys_now_ns(void); /* monotonic */
 void pd_sys_sleep_ns(uint64_t ns);
+/* Start a thread that takes no signals: they belong to the program's own threads. */
+int pd_sys_thread_start(pthread_t *thread, void *(*run)(void *), void *context);
 void pd_sys_cond_init(pthread_cond_t *cond);
 /* Wait at most ns; true if woken, false when the time is over.  May wake for no reason. */
 bool pd_sys_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t ns);

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,9 +169,10 @@ static int posix_mkdir(const char *path, mode_t mode)
     return result(mkdir(path, mode));
 }
 
-static int posix_lock(int fd, bool exclusive)
+static int posix_lock(int fd, int how)
 {
-    return result(flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB));
+    static const int operation[] = {LOCK_UN, LOCK_SH | LOCK_NB, LOCK_EX | LOCK_NB};
+    return result(flock(fd, operation[how]));
 }
 
 static void *posix_map(int fd, size_t size, bool writable, int *error)
@@ -308,6 +310,16 @@ void pd_sys_sleep_ns(uint64_t ns)
                             .tv_nsec = (long)(ns % 1000000000u)};
     while (nanosleep(&rest, &rest) < 0 && errno == EINTR)
         ;
+}
+
+int pd_sys_thread_start(pthread_t *thread, void *(*run)(void *), void *context)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(thread, NULL, run, context);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -rc;
 }
 
 void pd_sys_cond_init(pthread_cond_t *cond)

@@ -1,0 +1,189 @@
+/*
+ * log.h - the state of an open log, and the parts that work on it.
+ *
+ *   open.c      from a path to a log that takes commits, and back
+ *   log.c       the calls: each takes the mutex and hands over to the parts
+ *   group.c     accept records, fill batches, lead, acknowledge in order
+ *   rotate.c    go over to the next segment; truncate_before
+ *   keeper.c    the background thread: spares, zeros ahead, interval syncs, idle watermarks
+ *   ring.c      records that were appended without a system call
+ *   fork.c      what becomes of a log in a child process
+ *
+ * A batch has a sequence number.  Batch filling_seq collects records; those from acked_seq up to
+ * it are in flight, at most one a lane.  Batches are sealed in order, land in any order and are
+ * acknowledged in order.  A thread that finds a lane free leads the filling batch itself: alone on
+ * the log it never waits for another thread.
+ *
+ * One mutex guards everything below that is not marked otherwise.  It is never held across a
+ * system call on a file.
+ */
+#ifndef PD_LOG_H
+#define PD_LOG_H
+
+#include "buffer.h"
+#include "histogram.h"
+#include "io.h"
+#include "lock.h"
+#include "recover.h"
+#include "segment.h"
+
+#include <pthread.h>
+
+enum { PD_SLOTS = PD_LANES_MAX + 1 };
+
+/* A wait in C ends after this long, so that Python can look after its signals. */
+enum { PD_WAIT_SLICE_NS = 100000000 };
+
+/* One batch, from its first record to its acknowledgement. */
+struct pd_slot {
+    struct pd_buffer buffer; /* room for the header, then frames */
+    size_t used;             /* bytes of it, header included */
+    uint64_t first_lsn;
+    uint32_t count;
+    uint32_t flags;
+    uint32_t payload_crc;
+    uint32_t waiters; /* threads in C that wait for this batch */
+    bool led;         /* some thread has undertaken to seal it */
+    bool landed;      /* written, and synced if the target asks for it */
+    pthread_cond_t wake;
+};
+
+enum pd_spare_state { PD_SPARE_NONE, PD_SPARE_PREPARING, PD_SPARE_READY };
+
+struct pd_log {
+    /* Fixed while the log is open. */
+    int dir;
+    int target;
+    int method;
+    int data_sync; /* enum pd_io_sync: what a lane calls after its write */
+    int file_sync; /* what an explicit sync calls */
+    uint32_t lanes;
+    uint32_t block_bytes;
+    uint64_t interval_ns;
+    uint64_t commit_delay_ns;
+    uint64_t segment_bytes;
+    size_t batch_limit; /* a batch takes no further record beyond it */
+    struct pd_segment_shape shape;
+    uint8_t uuid[16];
+    uint64_t torn_bytes;
+
+    pthread_mutex_t mutex;
+    pthread_cond_t room;  /* the filling batch may take records again */
+    pthread_cond_t quiet; /* something that was in flight has ended */
+    bool closing;
+    bool closed;
+    uint32_t users; /* threads inside a call */
+
+    /* Batches. */
+    struct pd_slot slots[PD_SLOTS];
+    uint64_t acked_seq;
+    uint64_t filling_seq;
+    bool lane_busy[PD_LANES_MAX];
+    uint64_t next_lsn;
+    uint64_t written_lsn;
+    uint64_t durable_lsn; /* read without the mutex, atomically */
+    uint64_t oldest_lsn;
+    uint32_t chain;        /* checksum of the last sealed batch */
+    bool marked;           /* the last sealed batch is a watermark */
+    uint64_t last_seal_ns; /* when it was sealed */
+
+    /* The active segment. */
+    struct pd_segment_header segment;
+    struct pd_segment_files files;
+    struct pd_segment_list segments;
+    uint64_t write_offset;
+    bool rotating;
+    bool retiring;        /* segments are being taken away */
+    bool syncing;         /* an explicit sync is under way */
+    uint64_t unsynced_ns; /* since when something written is not synced, 0 if nothing */
+    uint64_t zeroed_to;   /* the file is zero-written up to here, or behind the writer */
+    uint64_t zero_begin;  /* what the keeper is writing zeros to; empty if it is not */
+    uint64_t zero_end;
+    bool zero_off; /* the writer has caught up with the zeros: they cannot pay here */
+
+    /* The next segment. */
+    int spare;
+    bool spare_zeroed; /* recycled: every block of it was written before */
+    uint64_t spare_serial;
+    uint64_t spare_retry_ns;
+
+    pthread_t keeper;
+    pthread_cond_t keeper_wake;
+    bool keeper_runs;
+    bool keeper_waits;
+    bool keeper_parked; /* waits without an end: has to be woken for whatever is due later */
+    bool keeper_stop;
+
+    struct pd_lock lock;
+    bool poisoned;
+    struct pd_error poison;
+    struct pd_error refusal; /* why the last call failed, if not by poison */
+
+    uint8_t *ring;
+    uint64_t ring_size;
+    uint64_t *ring_words;
+
+    struct pd_stats stats;
+    struct pd_histogram flush_times;
+
+    struct pd_log *next_open, **link; /* fork.c's list */
+    bool forked;                      /* this process is a child of the one that opened it */
+};
+
+enum { PD_RING_HEAD, PD_RING_STOP, PD_RING_WORDS };
+
+/* group.c; the mutex is held in all of them. */
+struct pd_slot *pd_group_filling(struct pd_log *log);
+bool pd_group_has_content(const struct pd_slot *slot);
+bool pd_group_can_lead(struct pd_log *log);
+void pd_group_lead(struct pd_log *log);
+/* PD_DONE once the filling batch can take a frame of this size, PD_FULL after a slice of waiting.
+ */
+int pd_group_make_room(struct pd_log *log, size_t frame_bytes);
+/* Add frames; there is room.  -ENOMEM, and nothing is added, or 0. */
+int pd_group_accept(struct pd_log *log, const void *data, size_t size, uint32_t count);
+/* PD_DONE once batch seq is acknowledged, PD_WAITING after a slice. */
+int pd_group_wait(struct pd_log *log, uint64_t seq);
+/* Write a batch that says how far the log is durable, and wait for it. */
+int pd_group_mark(struct pd_log *log, uint32_t flags);
+/* Force out what is written. */
+int pd_group_sync_written(struct pd_log *log);
+/* Wake whoever can make use of a free lane. */
+void pd_group_hand_over(struct pd_log *log);
+int pd_group_usable(const struct pd_log *log);
+void pd_log_poison(struct pd_log *log, const struct pd_error *error);
+bool pd_log_is_durable_target(const struct pd_log *log);
+
+/* log.c: begin and end a call on the log.  enter takes the mutex and returns 0, or returns the
+ * reason why the log takes no calls, without the mutex. */
+int pd_log_enter(struct pd_log *log);
+void pd_log_leave(struct pd_log *log);
+uint64_t pd_log_max_record(const struct pd_log *log);
+
+/* open.c: give back everything but the struct; returns the first failure of a close. */
+int pd_log_release(struct pd_log *log);
+
+/* rotate.c; the mutex is held on entry and on return. */
+int pd_log_rotate(struct pd_log *log);
+/* Activate the spare as the segment after prev and open it; the mutex is not needed because
+ * rotating is set or nobody else knows the log yet. */
+int pd_log_start_segment(struct pd_log *log, uint64_t serial, bool zeroed, struct pd_error *error);
+
+/* keeper.c; the mutex is held in pd_keeper_wake and pd_keeper_notice_write alone. */
+int pd_keeper_start(struct pd_log *log);
+void pd_keeper_stop(struct pd_log *log);
+void pd_keeper_wake(struct pd_log *log);
+/* A batch was sealed: wake the keeper if that gives it something to do. */
+void pd_keeper_notice_write(struct pd_log *log);
+
+/* ring.c; the mutex is held in pd_ring_drain alone. */
+int pd_ring_open(struct pd_log *log, uint64_t size);
+void pd_ring_close(struct pd_log *log);
+int pd_ring_drain(struct pd_log *log, uint64_t tail);
+void pd_ring_stop(struct pd_log *log);
+
+/* fork.c */
+int pd_fork_register(struct pd_log *log);
+void pd_fork_forget(struct pd_log *log);
+
+#endif

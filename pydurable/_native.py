@@ -1,0 +1,243 @@
+"""The only module that touches the C core: calls, waits in slices, and errors as exceptions."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NoReturn
+
+from pydurable._core import ffi, lib
+from pydurable.errors import (
+    ClosedError,
+    CorruptionError,
+    DurableError,
+    ForkedError,
+    LockedError,
+    PoisonedError,
+    TruncatedError,
+    VersionError,
+)
+
+TARGETS: dict[str, int] = {
+    "none": lib.PD_TARGET_NONE,
+    "interval": lib.PD_TARGET_INTERVAL,
+    "group": lib.PD_TARGET_GROUP,
+    "each": lib.PD_TARGET_EACH,
+    "paranoid": lib.PD_TARGET_PARANOID,
+}
+
+METHODS: dict[str, int] = {
+    "auto": lib.PD_METHOD_AUTO,
+    "fdatasync": lib.PD_METHOD_FDATASYNC,
+    "fsync": lib.PD_METHOD_FSYNC,
+    "dsync": lib.PD_METHOD_DSYNC,
+    "direct": lib.PD_METHOD_DIRECT,
+    "direct+dsync": lib.PD_METHOD_DIRECT_DSYNC,
+    "fullfsync": lib.PD_METHOD_FULLFSYNC,
+    "barrier": lib.PD_METHOD_BARRIER,
+}
+
+METHOD_NAMES = {number: name for name, number in METHODS.items()}
+
+_DONE = lib.PD_DONE
+_WAITING = lib.PD_WAITING
+_FULL = lib.PD_FULL
+
+
+def _text(array: Any) -> str:
+    return os.fsdecode(ffi.string(array))
+
+
+def _message(error: Any) -> str:
+    """What was being done, and why it could not be."""
+    why = _text(error.why) or os.strerror(error.code)
+    return f"{_text(error.op)}: {why}"
+
+
+def _corruption(error: Any, filename: str) -> CorruptionError:
+    where = f"{_message(error)}, at offset {error.offset}"
+    if error.first_lsn:
+        last = f" to {error.last_lsn}" if error.last_lsn else " on"
+        where += f" (records from LSN {error.first_lsn}{last})"
+    exception = CorruptionError(error.code, where, filename)
+    exception.offset = error.offset
+    exception.first_lsn = error.first_lsn or None
+    exception.last_lsn = error.last_lsn or None
+    return exception
+
+
+def _exception(error: Any, path: str) -> Exception:
+    """The exception that a filled-in ``struct pd_error`` stands for."""
+    name = _text(error.name)
+    filename = os.path.join(path, name) if name else path
+    message = _message(error)
+    if error.kind == lib.PD_ERROR_CORRUPT:
+        return _corruption(error, filename)
+    if error.kind == lib.PD_ERROR_LOCKED:
+        holder = f" (process {error.pid})" if error.pid else ""
+        locked = LockedError(error.code, message + holder, filename)
+        locked.pid = error.pid or None
+        return locked
+    if error.kind == lib.PD_ERROR_POISONED:
+        return PoisonedError(error.code, message, filename)
+    if error.kind == lib.PD_ERROR_VERSION:
+        return VersionError(error.code, message, filename)
+    if error.kind == lib.PD_ERROR_CLOSED:
+        return ClosedError("the log is closed")
+    if error.kind == lib.PD_ERROR_FORKED:
+        return ForkedError("the log was opened by the parent of this process; open it anew")
+    if error.kind == lib.PD_ERROR_GONE:
+        return TruncatedError(f"{message} (next was LSN {error.first_lsn})")
+    return OSError(error.code, message, filename)
+
+
+def _destroy(log: Any) -> None:
+    """Free a log that nobody can reach any more, after ending its thread if nobody closed it."""
+    lib.pd_log_close(log, 0)
+    lib.pd_log_free(log)
+
+
+class NativeLog:
+    """A ``struct pd_log``.  Each method raises what the C call reports."""
+
+    __slots__ = ("__weakref__", "_log", "_path")
+
+    def __init__(self, path: str, **options: int) -> None:
+        self._path = path
+        out = ffi.new("struct pd_log **")
+        error = ffi.new("struct pd_error *")
+        settings = ffi.new("struct pd_log_options *", options)
+        if lib.pd_log_open(os.fsencode(path), settings, out, error) < 0:
+            raise _exception(error, path)
+        self._log = ffi.gc(out[0], _destroy)
+
+    def _refuse(self) -> NoReturn:
+        error = ffi.new("struct pd_error *")
+        lib.pd_log_error(self._log, error)
+        raise _exception(error, self._path)
+
+    def commit(self, data: bytes, size: int, count: int, tail: int) -> int:
+        """Commit one record (count 0) or that many frames; return the last LSN."""
+        ticket = ffi.new("struct pd_ticket *")
+        log = self._log
+        progress = lib.pd_log_commit(log, data, size, count, tail, ticket)
+        # C waits a tenth of a second at most, so that Python sees to its signals in between.
+        while progress == _FULL:
+            progress = lib.pd_log_commit(log, data, size, count, tail, ticket)
+        while progress == _WAITING:
+            progress = lib.pd_log_wait(log, ticket)
+        if progress != _DONE:
+            self._refuse()
+        return int(ticket.lsn)
+
+    def flush(self, tail: int) -> None:
+        """Hand what the ring holds to the file and wait as the target says."""
+        ticket = ffi.new("struct pd_ticket *")
+        progress = lib.pd_log_flush(self._log, tail, ticket)
+        while progress == _FULL:
+            progress = lib.pd_log_flush(self._log, tail, ticket)
+        while progress == _WAITING:
+            progress = lib.pd_log_wait(self._log, ticket)
+        if progress != _DONE:
+            self._refuse()
+
+    def sync(self, tail: int) -> None:
+        """Make everything accepted before durable."""
+        ticket = ffi.new("struct pd_ticket *")
+        progress = lib.pd_log_sync(self._log, tail, ticket)
+        while progress in (_FULL, _WAITING):
+            progress = lib.pd_log_sync(self._log, tail, ticket)
+        if progress != _DONE:
+            self._refuse()
+
+    def truncate_before(self, lsn: int) -> None:
+        if lib.pd_log_truncate_before(self._log, lsn) < 0:
+            self._refuse()
+
+    def close(self, tail: int) -> None:
+        if lib.pd_log_close(self._log, tail) < 0:
+            self._refuse()
+
+    def info(self) -> Any:
+        info = ffi.new("struct pd_log_info *")
+        lib.pd_log_info(self._log, info)
+        return info
+
+    def stats(self) -> Any:
+        stats = ffi.new("struct pd_stats *")
+        lib.pd_log_stats(self._log, stats)
+        return stats
+
+    def ring(self) -> tuple[memoryview, memoryview]:
+        """The ring's bytes, and its words: head, and whether append has to stop."""
+        data = ffi.new("void **")
+        size = ffi.new("uint64_t *")
+        words = ffi.new("uint64_t **")
+        lib.pd_log_ring(self._log, data, size, words)
+        return (
+            memoryview(ffi.buffer(data[0], size[0])),
+            memoryview(ffi.buffer(words[0], 16)).cast("Q"),
+        )
+
+    def refusal(self) -> Exception:
+        """Why the log takes no records."""
+        error = ffi.new("struct pd_error *")
+        lib.pd_log_error(self._log, error)
+        return _exception(error, self._path)
+
+
+class NativeReader:
+    """A ``struct pd_reader``."""
+
+    __slots__ = ("_chunk", "_error", "_path", "_reader")
+
+    def __init__(self, path: str, start: int) -> None:
+        self._path = path
+        self._chunk = ffi.new("struct pd_chunk *")
+        self._error = ffi.new("struct pd_error *")
+        out = ffi.new("struct pd_reader **")
+        if lib.pd_reader_open(os.fsencode(path), start, out, self._error) < 0:
+            raise _exception(self._error, path)
+        self._reader = ffi.gc(out[0], lib.pd_reader_close)
+
+    def next(self) -> tuple[int, Any, list[int], list[int]] | None:
+        """The next records: first LSN, a buffer, and where each begins and ends in it."""
+        chunk = self._chunk
+        count = lib.pd_reader_next(self._reader, chunk, self._error)
+        if count < 0:
+            raise _exception(self._error, self._path)
+        if count == 0:
+            return None
+        ends = ffi.unpack(chunk.ends, count)
+        return (
+            int(chunk.first_lsn),
+            ffi.buffer(chunk.bytes, ends[-1]),
+            ffi.unpack(chunk.begins, count),
+            ends,
+        )
+
+    def close(self) -> None:
+        ffi.release(self._reader)
+
+
+def verify(path: str) -> Any:
+    """The ``struct pd_report`` of a log."""
+    report = ffi.new("struct pd_report *")
+    error = ffi.new("struct pd_error *")
+    if lib.pd_log_verify(os.fsencode(path), report, error) < 0:
+        raise _exception(error, path)
+    return report
+
+
+def uuid_bytes(report: Any) -> bytes:
+    return bytes(ffi.buffer(report.uuid))
+
+
+def repair(path: str) -> None:
+    error = ffi.new("struct pd_error *")
+    if lib.pd_log_repair(os.fsencode(path), error) < 0:
+        raise _exception(error, path)
+
+
+def is_own(exception: BaseException) -> bool:
+    """Whether an exception says that a log failed, not that a program did."""
+    return isinstance(exception, (DurableError, OSError))

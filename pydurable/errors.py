@@ -1,0 +1,76 @@
+"""The errors of pydurable: one tree below :class:`DurableError`.
+
+Those that come from a system call are also :class:`OSError` and carry ``errno``, ``strerror`` and
+``filename``.  A system call that fails without harm to the log raises the plain ``OSError``
+subclass that Python has for its errno (``FileNotFoundError``, ``PermissionError``, ...).
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ClosedError",
+    "CorruptionError",
+    "DurableError",
+    "ForkedError",
+    "LockedError",
+    "PoisonedError",
+    "TruncatedError",
+    "UnsafeStorageError",
+    "VersionError",
+]
+
+
+class DurableError(Exception):
+    """The base of every error that is pydurable's own."""
+
+
+class PoisonedError(DurableError, OSError):
+    """A write or a sync of the log failed; it accepts nothing more.
+
+    ``errno`` is that of the first failure.  Records above ``durable_lsn`` are *unknown*: they may
+    or may not survive.  A failed sync is never tried again, because the kernel may have dropped
+    what it could not write and report success the next time (fsync(2)).  The way on is to close
+    the log and open it again, which recovers what is there into a new segment.
+    """
+
+
+class LockedError(DurableError, OSError):
+    """Another writer has the log open.
+
+    ``pid`` is the process that holds it, as far as the lock file tells; it may be this one.
+    """
+
+    pid: int | None = None
+
+
+class CorruptionError(DurableError, OSError):
+    """Data that had been acknowledged is missing or damaged.
+
+    ``filename`` and ``offset`` (bytes) say where; ``first_lsn`` and ``last_lsn`` say which records
+    are concerned, ``None`` where that cannot be known.  Nothing has been changed.
+    :func:`pydurable.repair_log` keeps what can be kept.
+    """
+
+    offset: int = 0
+    first_lsn: int | None = None
+    last_lsn: int | None = None
+
+
+class VersionError(DurableError, OSError):
+    """The log was written by a newer version of the format than this library reads."""
+
+
+class UnsafeStorageError(DurableError, OSError):
+    """``sync="paranoid"`` was asked for where a flush cannot reach a medium."""
+
+
+class ClosedError(DurableError, ValueError):
+    """The log is closed."""
+
+
+class ForkedError(DurableError, RuntimeError):
+    """The log was opened by the parent of this process, and only the parent may use it."""
+
+
+class TruncatedError(DurableError, LookupError):
+    """``truncate_before`` removed records that a reader had not reached yet."""

@@ -1,0 +1,400 @@
+"""The durable log: records that survive a power cut once ``commit`` has returned."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import warnings
+import weakref
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from pydurable import _options
+from pydurable._native import METHOD_NAMES, NativeLog
+from pydurable._ring import AppendRing
+from pydurable._storage import require_honoured_flushes
+from pydurable.errors import ClosedError, DurableError
+
+__all__ = ["Log", "Stats"]
+
+_open_logs: weakref.WeakSet[Log] = weakref.WeakSet()
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Counts since the log was opened, and how long flushes took.
+
+    Times are in microseconds, from the write of a batch to the end of its flush, with a
+    resolution of 6 %; 0 where nothing was flushed yet.
+    """
+
+    commits: int
+    """Records accepted, appended ones included once they left the ring."""
+    batches: int
+    """Batches written, watermarks included."""
+    flushes: int
+    """Syncs of file data that were asked of the operating system."""
+    payload_bytes: int
+    """Bytes of records."""
+    written_bytes: int
+    """Bytes handed to the file: records, framing and padding."""
+    segments_created: int
+    segments_recycled: int
+    buffer_bytes: int
+    """Memory held for batches and for the ring."""
+    flush_p50_us: float
+    flush_p99_us: float
+    flush_p999_us: float
+    sync_method: str
+
+
+def _as_bytes(data: Any) -> bytes:
+    """A copy that nobody can change while it is checksummed; bytes are their own."""
+    if type(data) is bytes:
+        return data
+    return memoryview(data).tobytes()
+
+
+class Log:
+    """A durable, append-only log of records in a directory of its own.
+
+    When :meth:`commit` returns, the record survives a power cut, provided that the disk honours
+    flushes; after any crash the log holds a prefix of what was written, never an invented or
+    damaged record.  Not promised: that a record whose ``commit`` raised, or never returned, is
+    absent.  One process writes at a time; any number may read (:func:`pydurable.read_log`).
+
+    >>> import pydurable, tempfile, os
+    >>> path = os.path.join(tempfile.mkdtemp(), "events")
+    >>> with pydurable.Log(path) as log:
+    ...     log.commit(b"paid 10 to Ann")
+    ...     log.commit_many([b"debit Bob", b"credit Ann"])
+    1
+    (2, 3)
+    >>> [record.data for record in pydurable.read_log(path, start=2)]
+    [b'debit Bob', b'credit Ann']
+
+    :param path: the log's directory; made if it does not exist (its parent must).
+    :param create: ``False`` raises ``FileNotFoundError`` where there is no log yet.
+    :param sync: how much loss is acceptable.  ``"none"``: commit waits until the operating system
+        has the record; ``"interval"``: the same, and a sync every ``interval`` seconds;
+        ``"group"``: commit waits until the record is durable, and commits share flushes;
+        ``"each"``: every commit has a flush of its own; ``"paranoid"``: O_DIRECT, O_DSYNC and
+        fsync for each batch, and no log at all where flushes are known not to be honoured.
+    :param method: how bytes are forced out: ``"fdatasync"``, ``"fsync"``, ``"dsync"``,
+        ``"direct"``, ``"direct+dsync"``, on macOS ``"fullfsync"`` and ``"barrier"`` (the last
+        orders writes and does not make them durable, so it goes with ``"none"`` and
+        ``"interval"`` alone).  ``"auto"`` measures when the log is made, for under half a
+        second, and remembers its choice in the log.
+    :param interval: seconds; how long appended records may stay in this process, the time between
+        syncs under ``"interval"``, and how long the log must be idle before it notes on disk
+        that everything was durable.
+    :param segment_bytes: size of each file of the log, 64 KiB to 1 GiB, a multiple of 4096.
+    :param max_pending_bytes: bound on the memory for records that wait; who exceeds it waits.
+        A single record larger than a quarter of it is still taken, alone.
+    :param commit_delay: seconds, at most 0.1, that a batch waits for further records before it is
+        written.
+    :param lanes: batches in flight at once, 1 or 2.
+
+    :raises LockedError: another writer has the log open.
+    :raises CorruptionError: acknowledged records are missing or damaged; nothing was changed.
+    :raises VersionError: a newer version of the format.
+    :raises UnsafeStorageError: ``"paranoid"`` on storage that does not honour flushes.
+    :raises OSError: as the operating system says, with errno and file name.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        create: bool = True,
+        sync: str = "group",
+        method: str = "auto",
+        interval: float = 1.0,
+        segment_bytes: int = 64 << 20,
+        max_pending_bytes: int = 8 << 20,
+        commit_delay: float = 0.0,
+        lanes: int = 2,
+    ) -> None:
+        self._closed = True  # until there is something to close
+        self._path = os.fspath(path)
+        options = _options.native_options(
+            create=create,
+            sync=sync,
+            method=method,
+            interval=interval,
+            segment_bytes=segment_bytes,
+            max_pending_bytes=max_pending_bytes,
+            commit_delay=commit_delay,
+            lanes=lanes,
+        )
+        if not isinstance(self._path, str):
+            raise TypeError("path must be a str or an os.PathLike of str")
+        if sync == "paranoid":
+            require_honoured_flushes(self._path)
+        self._native = NativeLog(self._path, **options)
+        self._ring = AppendRing(self._native, self._drain)
+        info = self._native.info()
+        self._max_record_bytes = int(info.max_record_bytes)
+        self._method = METHOD_NAMES[info.method]
+        self._torn_bytes = int(info.torn_bytes)
+        self._interval = interval
+        self._flusher: threading.Thread | None = None
+        self._flusher_stop = threading.Event()
+        self._closed = False
+        _open_logs.add(self)
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def commit(self, data: Any) -> int:
+        """Write one record and wait for what the target promises; return its LSN.
+
+        With ``"group"``, ``"each"`` and ``"paranoid"`` the record is durable on return, with all
+        that this log accepted before it.  ``KeyboardInterrupt`` ends the wait within 0.2 s unless
+        this thread is itself inside the system call that flushes; what became of the record is
+        then unknown.
+
+        :param data: bytes, or anything with the buffer protocol; may be empty.
+        :raises ValueError: the record is larger than :attr:`max_record_bytes`.
+        :raises PoisonedError: a write or sync failed, now or earlier.
+        :raises OSError: there is no room for the next segment; nothing was accepted and the log
+            is as healthy as before.
+        """
+        record = _as_bytes(data)
+        if len(record) > self._max_record_bytes:
+            self._refuse_size(len(record))
+        return self._native.commit(record, len(record), 0, self._ring.tail)
+
+    def commit_many(self, records: Iterable[Any]) -> tuple[int, int]:
+        """Write records as one batch and return the first and the last LSN.
+
+        All or nothing: after a crash either every one of them is there or none.
+
+        >>> import tempfile
+        >>> with Log(tempfile.mkdtemp() + "/log") as log:
+        ...     log.commit_many([b"a", b"b", b"c"])
+        (1, 3)
+
+        :raises ValueError: there are no records, or together they are larger than a segment can
+            hold: :attr:`max_record_bytes`, less four for each record after the first.
+        """
+        parts = []
+        for data in records:
+            record = _as_bytes(data)
+            parts.append(len(record).to_bytes(4, "little"))
+            parts.append(record)
+        count = len(parts) // 2
+        if not count:
+            raise ValueError("commit_many needs at least one record")
+        frames = b"".join(parts)
+        if len(frames) > self._max_record_bytes + 4:
+            self._refuse_size(len(frames) - 4)
+        last = self._native.commit(frames, len(frames), count, self._ring.tail)
+        return last - count + 1, last
+
+    def append(self, data: Any) -> None:
+        """Accept a record without waiting: no system call, no release of the GIL.
+
+        It comes after everything this log accepted before, reaches the operating system within
+        ``interval`` seconds (with the next :meth:`commit` or :meth:`sync` at the latest) and is
+        durable when either of those returns.  Until then a crash of this process loses it.  A
+        record larger than an eighth of ``max_pending_bytes``, or one that finds the memory for
+        waiting records full, is handed to the file first and takes as long as that does.
+
+        >>> import tempfile
+        >>> with Log(tempfile.mkdtemp() + "/log") as log:
+        ...     log.append(b"cheap")
+        ...     log.sync()
+        1
+
+        :raises ValueError: the record is larger than :attr:`max_record_bytes`.
+        :raises PoisonedError: a write or sync failed earlier.
+        """
+        record = data if type(data) is bytes else _as_bytes(data)
+        ring = self._ring
+        if len(record) > ring.largest:
+            self.commit(record)
+        elif not ring.append(record):
+            raise self._native.refusal()
+        if self._flusher is None:
+            self._start_flusher()
+
+    def sync(self) -> int:
+        """Make everything accepted before durable, whatever the target; return the durable LSN.
+
+        :raises PoisonedError: a write or sync failed, now or earlier.
+        """
+        self._native.sync(self._ring.tail)
+        return self.durable_lsn
+
+    def truncate_before(self, lsn: int) -> None:
+        """Forget the records below ``lsn``, which becomes the oldest.
+
+        The new beginning is durable before anything is removed.  Space is given back by whole
+        segments, and one of them is kept to be used again.  An ``lsn`` at or below the oldest one
+        does nothing.
+
+        :raises ValueError: ``lsn`` is above :attr:`next_lsn`.
+        """
+        if not isinstance(lsn, int):
+            raise TypeError("lsn must be an int")
+        self._native.flush(self._ring.tail)
+        if not 0 <= lsn <= self.next_lsn:
+            raise ValueError(f"lsn must be between 0 and {self.next_lsn}, the next one")
+        self._native.truncate_before(lsn)
+
+    # -- state -----------------------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """The log's directory, as it was given."""
+        return self._path
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
+    def durable_lsn(self) -> int:
+        """The LSN up to which every record is known to be durable; 0 if there is none."""
+        return int(self._native.info().durable_lsn)
+
+    @property
+    def next_lsn(self) -> int:
+        """The LSN of the next record, those still on their way from :meth:`append` not counted."""
+        return int(self._native.info().next_lsn)
+
+    @property
+    def oldest_lsn(self) -> int:
+        """The LSN of the oldest record that is kept, or of the next one if there is none."""
+        return int(self._native.info().oldest_lsn)
+
+    @property
+    def sync_method(self) -> str:
+        """The method in use: the one asked for, or what ``"auto"`` chose."""
+        return self._method
+
+    @property
+    def max_record_bytes(self) -> int:
+        """The size in bytes of the largest record that a segment can hold."""
+        return self._max_record_bytes
+
+    @property
+    def torn_bytes(self) -> int:
+        """Bytes of unfinished batches, promised to nobody, that recovery left behind at open."""
+        return self._torn_bytes
+
+    def stats(self) -> Stats:
+        """Counts and flush times since the log was opened."""
+        raw = self._native.stats()
+        return Stats(
+            commits=raw.commits,
+            batches=raw.batches,
+            flushes=raw.flushes,
+            payload_bytes=raw.payload_bytes,
+            written_bytes=raw.written_bytes,
+            segments_created=raw.segments_created,
+            segments_recycled=raw.segments_recycled,
+            buffer_bytes=raw.buffer_bytes,
+            flush_p50_us=raw.flush_p50_ns / 1000,
+            flush_p99_us=raw.flush_p99_ns / 1000,
+            flush_p999_us=raw.flush_p999_ns / 1000,
+            sync_method=self._method,
+        )
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"next_lsn={self.next_lsn}"
+        return f"<pydurable.Log {self._path!r} {state}>"
+
+    # -- ending ----------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Hand over what was appended, flush as the target says, and give the lock back.
+
+        Closing twice does nothing.  A log that is garbage collected without it is closed with a
+        ``ResourceWarning``; one that is open when the interpreter exits is closed then.
+
+        :raises PoisonedError: a write or sync failed, so that what was accepted last is unknown.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        _open_logs.discard(self)
+        self._flusher_stop.set()
+        if self._flusher is not None and self._flusher is not threading.current_thread():
+            self._flusher.join()
+        self._native.close(self._ring.tail)
+
+    def __enter__(self) -> Log:
+        if self._closed:
+            raise ClosedError("the log is closed")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.close()
+        except (DurableError, OSError):
+            # The error on its way out is the first one; this would only hide it.
+            if error is None:
+                raise
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            self.close()
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _refuse_size(self, size: int) -> None:
+        raise ValueError(
+            f"{size} bytes are more than a segment can hold: the limit is "
+            f"{self._max_record_bytes} with segment_bytes of this log"
+        )
+
+    def _drain(self) -> None:
+        self._native.flush(self._ring.tail)
+
+    def _start_flusher(self) -> None:
+        """Begin to hand appended records over at intervals; once for each log."""
+        thread = threading.Thread(
+            target=_flush_at_intervals,
+            args=(weakref.ref(self), self._flusher_stop, self._interval),
+            name="pydurable-flush",
+            daemon=True,
+        )
+        self._flusher = thread
+        thread.start()
+
+    def _flush_if_any(self) -> None:
+        if not self._ring.empty:
+            self._drain()
+
+
+def _flush_at_intervals(
+    reference: weakref.ref[Log], stop: threading.Event, interval: float
+) -> None:
+    """Hand over what was appended until the log is closed, collected or refuses."""
+    while not stop.wait(interval):
+        log = reference()
+        if log is None:
+            return
+        try:
+            log._flush_if_any()
+        except (DurableError, OSError):
+            # A poisoned log tells whoever appends next; a full disk may have room next time.
+            pass
+        del log
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what is still open, so that nothing that was appended is lost at exit."""
+    for log in list(_open_logs):
+        log.close()
