@@ -1,4 +1,4 @@
-"""Latencies as a histogram that can be sent between processes, pooled, and asked for percentiles."""
+"""Latencies as a histogram: sent between processes, pooled, and asked for percentiles."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ class Histogram:
         for part in parts:
             whole.counts.update(part.counts)
         return whole
+
+    def __bool__(self) -> bool:
+        return bool(self.counts)
 
     def percentile_us(self, percent: float) -> float:
         """Return the time in microseconds that this share of the commits did not exceed."""

@@ -17,9 +17,6 @@ from bench.cells import Slice
 from bench.contenders import BY_NAME, Committer
 from bench.latency import Histogram
 
-# Beside a busy thread each hand-over of the GIL takes this long, and letting a thread go is one.
-GIL_SECONDS = 0.006
-
 
 class Window:
     """The time that counts, in nanoseconds, and the gate that lets the threads go."""
@@ -103,9 +100,9 @@ def run_python(task: Slice, committer: Committer) -> tuple[float, Histogram]:
     threads = [CommittingThread(committer, record, window) for _ in range(task.cell.threads)]
     for thread in threads:
         thread.start()
+    window.open(task.warm_seconds, task.seconds)
+    # Company comes late: beside it the threads would need 5 ms each only to get going.
     with company(task.cell.busy):
-        awaking = GIL_SECONDS * len(threads) if task.cell.busy else 0
-        window.open(task.warm_seconds + awaking, task.seconds)
         for thread in threads:
             thread.join()
     for thread in threads:
