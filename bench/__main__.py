@@ -13,9 +13,9 @@ from typing import Any
 
 from bench import ROOT, goals, machine, native, report, whole_logs
 from bench.arena import Arena, JobError
-from bench.cells import Cell, Terms
+from bench.cells import Cell, Terms, size_text
 from bench.contenders import CONTENDERS, Contender
-from bench.rounds import CellResults, Plan, cell_rows, run_rounds
+from bench.rounds import CellResults, Plan, cell_rows, floor_spread, run_rounds
 
 THREADS = (1, 8, 64)
 SIZES = (64, 1 << 10, 16 << 10)
@@ -23,6 +23,8 @@ SIZES = (64, 1 << 10, 16 << 10)
 GOAL_SECONDS, OTHER_SECONDS, QUICK_SECONDS = 0.4, 0.2, 0.15
 FULL_SIZES = whole_logs.Sizes(rounds=5, log_bytes=1 << 30, small_records=1 << 20)
 QUICK_SIZES = whole_logs.Sizes(rounds=2, log_bytes=128 << 20, small_records=1 << 18)
+# How far the floor's fastest slice may be from its slowest on a quiet machine.
+DISTURBED = 2
 # Where pydurable is missing, the floor writes in the way that is the fastest on most disks.
 TERMS_WITHOUT_PYDURABLE = Terms(method="direct", block_bytes=4096, zeroed=True)
 
@@ -101,6 +103,8 @@ def present(
             continue
         module = contender.missing()
         reason = f"{module} is not installed" if module else missing_programs.get(contender.name)
+        if contender.needs == "pydurable":  # what keeps it from running was found out before
+            reason = skipped.get("pydurable")
         if reason is None:
             result.append(contender)
         else:
@@ -156,6 +160,10 @@ def show(measured: Measured) -> None:
     for table in report.log_tables(measured.figures):
         report.show(table)
     report.show(report.goal_table(goals.outcomes(measured.cells, measured.figures)))
+    for size, (least, greatest) in floor_spread(measured.cells).items():
+        print(f"the floor, {size_text(size)}: {least:,.0f} to {greatest:,.0f} commits/s")
+        if greatest > DISTURBED * least:
+            print("    Something else was at work on this disk or machine: measure again.")
     for name, reason in measured.skipped.items():
         print(f"skipped: {name}: {reason}")
     for name, reason in measured.failures.items():
@@ -186,8 +194,9 @@ def write_json(measured: Measured, path: Path) -> None:
 def main() -> int:
     """Run the benchmark; 1 if something failed, which a goal that is not met is not."""
     options = arguments()
-    # The end that a job scheduler or timeout sends is to remove the files too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM is to remove the files too, and so is SIGINT where the shell began us ignoring it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         with Arena(options.dir) as arena:
             measured = measure(options, arena)

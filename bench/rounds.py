@@ -107,6 +107,18 @@ def run_rounds(
     return results
 
 
+def floor_spread(cells: dict[Cell, CellResults]) -> dict[int, tuple[float, float]]:
+    """Return by record size how slow and how fast the floor was in the cells without company.
+
+    It does the same thing in all of them, so the spread is that of the machine.
+    """
+    rates: dict[int, list[float]] = {}
+    for cell, results in cells.items():
+        if not cell.busy:
+            rates.setdefault(cell.size, []).extend(results.rates.get("floor", {}).values())
+    return {size: (min(found), max(found)) for size, found in rates.items() if found}
+
+
 def cell_rows(results: CellResults, order: tuple[Contender, ...]) -> list[dict[str, object]]:
     """Sum a cell up: a row for each contender that was measured."""
     rows = []
