@@ -7,29 +7,6 @@
 #include <string.h>
 
 static const uint64_t segment_magic = 0x3147455352554450u; /* "PDURSEG1" */
-static const uint32_t batch_magic = 0x31424450u;           /* "PDB1" */
-
-void pd_put32(uint8_t *out, uint32_t value)
-{
-    for (int i = 0; i < 4; i++)
-        out[i] = (uint8_t)(value >> (8 * i));
-}
-
-uint32_t pd_get32(const uint8_t *in)
-{
-    return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 | (uint32_t)in[3] << 24;
-}
-
-void pd_put64(uint8_t *out, uint64_t value)
-{
-    pd_put32(out, (uint32_t)value);
-    pd_put32(out + 4, (uint32_t)(value >> 32));
-}
-
-uint64_t pd_get64(const uint8_t *in)
-{
-    return pd_get32(in) | (uint64_t)pd_get32(in + 4) << 32;
-}
 
 uint64_t pd_align_up(uint64_t value, uint64_t block)
 {
@@ -112,7 +89,7 @@ uint32_t pd_batch_encode(struct pd_batch_header *header, uint64_t offset,
                          uint8_t out[PD_BATCH_BYTES])
 {
     memset(out, 0, PD_BATCH_BYTES);
-    pd_put32(out, batch_magic);
+    pd_put32(out, pd_batch_magic);
     pd_put64(out + 8, header->salt);
     pd_put64(out + 16, header->first_lsn);
     pd_put64(out + 24, header->durable_lsn);
@@ -130,8 +107,7 @@ uint32_t pd_batch_encode(struct pd_batch_header *header, uint64_t offset,
 bool pd_batch_decode(const uint8_t in[PD_BATCH_BYTES], uint64_t salt, uint64_t offset,
                      struct pd_batch_header *header)
 {
-    /* The cheap comparisons come first: a scan for later batches asks this of every block. */
-    if (pd_get32(in) != batch_magic || pd_get64(in + 8) != salt)
+    if (!pd_batch_begins(in) || pd_get64(in + 8) != salt)
         return false;
     header->checksum = pd_get32(in + 4);
     if (header->checksum != batch_checksum(in, offset))

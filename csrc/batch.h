@@ -112,10 +112,36 @@ bool pd_batch_decode(const uint8_t in[PD_BATCH_BYTES], uint64_t salt, uint64_t o
 /* Whether size bytes are exactly count records, each with its length. */
 bool pd_frames_valid(const uint8_t *frames, size_t size, uint32_t count);
 
-void pd_put32(uint8_t *out, uint32_t value);
-uint32_t pd_get32(const uint8_t *in);
-void pd_put64(uint8_t *out, uint64_t value);
-uint64_t pd_get64(const uint8_t *in);
+/* Little-endian, whatever the machine is: compilers turn these into single moves. */
+static inline void pd_put32(uint8_t *out, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        out[i] = (uint8_t)(value >> (8 * i));
+}
+
+static inline uint32_t pd_get32(const uint8_t *in)
+{
+    return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 | (uint32_t)in[3] << 24;
+}
+
+static inline void pd_put64(uint8_t *out, uint64_t value)
+{
+    pd_put32(out, (uint32_t)value);
+    pd_put32(out + 4, (uint32_t)(value >> 32));
+}
+
+static inline uint64_t pd_get64(const uint8_t *in)
+{
+    return pd_get32(in) | (uint64_t)pd_get32(in + 4) << 32;
+}
+
+static const uint32_t pd_batch_magic = 0x31424450u; /* "PDB1" */
+
+/* Whether a batch may begin here: cheap, for scans that ask it of every block. */
+static inline bool pd_batch_begins(const uint8_t *in)
+{
+    return pd_get32(in) == pd_batch_magic;
+}
 
 /* Round up to a multiple of block, which is a power of two. */
 uint64_t pd_align_up(uint64_t value, uint64_t block);

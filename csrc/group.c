@@ -29,6 +29,12 @@ bool pd_group_can_lead(struct pd_log *log)
            log->filling_seq - log->acked_seq < log->lanes;
 }
 
+bool pd_group_is_due(struct pd_log *log)
+{
+    return pd_group_can_lead(log) &&
+           (log->acked_seq == log->filling_seq || pd_group_filling(log)->callers >= log->expected);
+}
+
 int pd_group_usable(const struct pd_log *log)
 {
     if (log->forked)
@@ -63,18 +69,22 @@ static void poison_segment(struct pd_log *log, int rc, const char *op)
     pd_log_poison(log, &error);
 }
 
-/* Acknowledge, in order, the batches that have landed. */
-static void settle(struct pd_log *log)
+/* Acknowledge, in order, the batches that have landed.  Returns a bit for each slot whose threads
+ * are to be woken. */
+static unsigned settle(struct pd_log *log)
 {
+    unsigned woken = 0;
     while (!log->poisoned && log->acked_seq < log->filling_seq) {
-        struct pd_slot *slot = &log->slots[log->acked_seq % PD_SLOTS];
+        const unsigned index = (unsigned)(log->acked_seq % PD_SLOTS);
+        struct pd_slot *slot = &log->slots[index];
         if (!slot->landed)
             break;
         log->written_lsn = slot->first_lsn + slot->count - 1;
         log->acked_seq++;
+        log->expected = slot->callers;
         /* Those that wait find their batch acknowledged and leave the count alone. */
         if (slot->waiters)
-            pthread_cond_broadcast(&slot->wake);
+            woken |= 1u << index;
         slot->waiters = 0;
         slot->landed = false;
         if (slot->buffer.capacity > 2 * log->batch_limit)
@@ -85,17 +95,36 @@ static void settle(struct pd_log *log)
         pd_lock_publish(&log->lock, log->written_lsn);
     }
     pthread_cond_broadcast(&log->quiet);
+    return woken;
 }
 
-void pd_group_hand_over(struct pd_log *log)
+/* Wake whoever can make use of a free lane: NULL, or a condition to signal. */
+static pthread_cond_t *hand_over(struct pd_log *log)
 {
     struct pd_slot *slot = pd_group_filling(log);
-    if (!pd_group_has_content(slot) || !pd_group_can_lead(log))
-        return;
+    if (!pd_group_has_content(slot) || !pd_group_is_due(log))
+        return NULL;
     if (slot->waiters)
-        pthread_cond_signal(&slot->wake);
-    else
-        pd_keeper_wake(log);
+        return &slot->wake;
+    pd_keeper_wake(log);
+    return NULL;
+}
+
+/* Acknowledge what can be, and wake those concerned without the mutex: a thread that is woken
+ * under it would only go back to sleep until it is free. */
+static void settle_and_wake(struct pd_log *log)
+{
+    const unsigned woken = settle(log);
+    pthread_cond_t *next = hand_over(log);
+    if (!woken && !next)
+        return;
+    pthread_mutex_unlock(&log->mutex);
+    if (next)
+        pthread_cond_signal(next);
+    for (unsigned i = 0; i < PD_SLOTS; i++)
+        if (woken & 1u << i)
+            pthread_cond_broadcast(&log->slots[i].wake);
+    pthread_mutex_lock(&log->mutex);
 }
 
 /* Wait until the keeper's zeros cannot land on top of what [begin, end) is about to hold. */
@@ -114,7 +143,7 @@ static void wait_for_zeros(struct pd_log *log, const struct pd_slot *slot)
 static size_t seal(struct pd_log *log, struct pd_slot *slot, uint64_t *offset)
 {
     slot->led = true;
-    if (log->commit_delay_ns && slot->count && slot->used < log->batch_limit) {
+    if (log->commit_delay_ns && slot->count && log->target != PD_TARGET_EACH) {
         uint64_t until = pd_sys_now_ns() + log->commit_delay_ns;
         for (uint64_t now;
              !log->poisoned && slot->used < log->batch_limit && (now = pd_sys_now_ns()) < until;)
@@ -148,9 +177,13 @@ static size_t seal(struct pd_log *log, struct pd_slot *slot, uint64_t *offset)
     log->filling_seq++;
     struct pd_slot *next = pd_group_filling(log);
     next->used = 0;
-    next->count = next->flags = next->payload_crc = 0;
+    next->count = next->flags = next->payload_crc = next->callers = 0;
     next->first_lsn = log->next_lsn;
-    pthread_cond_broadcast(&log->room);
+    /* Where a batch takes one commit, one thread of those that wait can go on, not all of them. */
+    if (log->target == PD_TARGET_EACH)
+        pthread_cond_signal(&log->room);
+    else
+        pthread_cond_broadcast(&log->room);
     pd_keeper_notice_write(log);
     return size;
 }
@@ -191,8 +224,7 @@ void pd_group_lead(struct pd_log *log)
         poison_segment(log, rc, written ? "syncing a segment" : "writing to a segment");
     else
         slot->landed = true;
-    settle(log);
-    pd_group_hand_over(log);
+    settle_and_wake(log);
 }
 
 /* Whether a frame may join the filling batch, apart from the segment's end. */
@@ -255,7 +287,8 @@ int pd_group_accept(struct pd_log *log, const void *data, size_t size, uint32_t 
     const size_t begin = slot->used ? slot->used : PD_BATCH_BYTES;
     const size_t prefix = count ? 0 : PD_FRAME_BYTES;
     const size_t end = begin + prefix + size;
-    int rc = pd_buffer_reserve(&slot->buffer, (size_t)pd_align_up(end, log->block_bytes), slot->used);
+    int rc =
+        pd_buffer_reserve(&slot->buffer, (size_t)pd_align_up(end, log->block_bytes), slot->used);
     if (rc < 0)
         return pd_error_os(&log->refusal, rc, "accepting a record", "");
     uint8_t *at = slot->buffer.bytes + begin;
@@ -281,7 +314,7 @@ int pd_group_wait(struct pd_log *log, uint64_t seq)
         if (log->poisoned)
             return -log->poison.code;
         struct pd_slot *slot = &log->slots[seq % PD_SLOTS];
-        if (seq == log->filling_seq && pd_group_can_lead(log)) {
+        if (seq == log->filling_seq && pd_group_is_due(log)) {
             pd_group_lead(log);
             continue;
         }

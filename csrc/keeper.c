@@ -11,7 +11,7 @@
 
 #include <errno.h>
 
-enum { ZERO_AHEAD = 8 << 20, ZERO_CHUNK = 1 << 20 };
+enum { ZERO_AHEAD_MOST = 8 << 20, ZERO_CHUNK = 1 << 20 };
 
 /* After a failure to prepare a spare, the disk gets this long to recover. */
 static const uint64_t spare_pause_ns = 1000000000u;
@@ -34,24 +34,38 @@ static bool has_orphan(struct pd_log *log)
     return pd_group_has_content(slot) && slot->waiters == 0 && pd_group_can_lead(log);
 }
 
+/* How far ahead of the writer zeros pay: the more it writes, the further.  A log that is opened
+ * and left alone costs nothing. */
+static uint64_t zeros_ahead(const struct pd_log *log)
+{
+    const uint64_t ahead = 4 * log->stats.written_bytes;
+    return ahead < ZERO_AHEAD_MOST ? ahead : ZERO_AHEAD_MOST;
+}
+
+/* Where zeros are to be written next. */
+static uint64_t zeros_begin(const struct pd_log *log)
+{
+    uint64_t begin = log->zeroed_to > log->write_offset ? log->zeroed_to : log->write_offset;
+    return pd_align_up(begin, PD_BLOCK_MAX);
+}
+
 static bool wants_zeros(const struct pd_log *log)
 {
     if (log->zero_off || log->rotating)
         return false;
-    uint64_t from = log->zeroed_to > log->write_offset ? log->zeroed_to : log->write_offset;
-    return from < log->segment_bytes && from < log->write_offset + ZERO_AHEAD / 2;
+    const uint64_t begin = zeros_begin(log);
+    return begin < log->segment_bytes && begin < log->write_offset + zeros_ahead(log) / 2;
 }
 
 /* Write zeros up to the window's end, chunk by chunk, as long as the writer stays behind. */
 static void write_zeros(struct pd_log *log)
 {
-    const uint64_t end = log->write_offset + ZERO_AHEAD;
+    const uint64_t end = log->write_offset + zeros_ahead(log);
     while (!log->keeper_stop && !log->poisoned && !log->rotating && !log->zero_off) {
-        uint64_t begin = log->zeroed_to > log->write_offset ? log->zeroed_to : log->write_offset;
-        begin = pd_align_up(begin, PD_BLOCK_MAX);
+        const uint64_t begin = zeros_begin(log);
         if (begin >= log->segment_bytes || begin >= end)
             break;
-        uint64_t rest = log->segment_bytes - begin;
+        const uint64_t rest = log->segment_bytes - begin;
         log->zero_begin = begin;
         log->zero_end = begin + (rest < ZERO_CHUNK ? rest : ZERO_CHUNK);
         const int fd = log->files.zero;

@@ -54,6 +54,7 @@ int pd_log_commit(struct pd_log *log, const void *data, size_t size, uint32_t co
     if (rc == PD_DONE)
         rc = pd_group_accept(log, data, size, count);
     if (rc == PD_DONE) {
+        pd_group_filling(log)->callers++;
         *ticket = (struct pd_ticket){log->next_lsn - 1, log->filling_seq};
         rc = pd_group_wait(log, ticket->seq);
     }

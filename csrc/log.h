@@ -42,6 +42,7 @@ struct pd_slot {
     uint32_t count;
     uint32_t flags;
     uint32_t payload_crc;
+    uint32_t callers; /* commits that travel in it */
     uint32_t waiters; /* threads in C that wait for this batch */
     bool led;         /* some thread has undertaken to seal it */
     bool landed;      /* written, and synced if the target asks for it */
@@ -79,6 +80,7 @@ struct pd_log {
     uint64_t acked_seq;
     uint64_t filling_seq;
     bool lane_busy[PD_LANES_MAX];
+    uint32_t expected; /* commits that the last acknowledged batch sent home, likely to come back */
     uint64_t next_lsn;
     uint64_t written_lsn;
     uint64_t durable_lsn; /* read without the mutex, atomically */
@@ -136,6 +138,10 @@ enum { PD_RING_HEAD, PD_RING_STOP, PD_RING_WORDS };
 struct pd_slot *pd_group_filling(struct pd_log *log);
 bool pd_group_has_content(const struct pd_slot *slot);
 bool pd_group_can_lead(struct pd_log *log);
+/* Whether it should be led now.  With nothing in flight, always.  Beside a batch in flight it is
+ * better to wait for those whom the last acknowledgement released and who are about to commit
+ * again: two full batches in turn, and not a batch of one beside a batch of many. */
+bool pd_group_is_due(struct pd_log *log);
 void pd_group_lead(struct pd_log *log);
 /* PD_DONE once the filling batch can take a frame of this size, PD_FULL after a slice of waiting.
  */
@@ -148,8 +154,6 @@ int pd_group_wait(struct pd_log *log, uint64_t seq);
 int pd_group_mark(struct pd_log *log, uint32_t flags);
 /* Force out what is written. */
 int pd_group_sync_written(struct pd_log *log);
-/* Wake whoever can make use of a free lane. */
-void pd_group_hand_over(struct pd_log *log);
 int pd_group_usable(const struct pd_log *log);
 void pd_log_poison(struct pd_log *log, const struct pd_error *error);
 bool pd_log_is_durable_target(const struct pd_log *log);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 import warnings
@@ -385,11 +386,9 @@ def _flush_at_intervals(
         log = reference()
         if log is None:
             return
-        try:
+        # A poisoned log tells whoever appends next; a full disk may have room next time.
+        with contextlib.suppress(DurableError, OSError):
             log._flush_if_any()
-        except (DurableError, OSError):
-            # A poisoned log tells whoever appends next; a full disk may have room next time.
-            pass
         del log
 
 

@@ -29,7 +29,7 @@ _make_record = partial(tuple.__new__, Record)
 def _records(first: int, buffer: Any, begins: list[int], ends: list[int]) -> Iterator[Record]:
     """The records of a chunk, made one by one without a line of Python in between."""
     data = map(buffer.__getitem__, map(slice, begins, ends))
-    return map(_make_record, zip(range(first, first + len(ends)), data))
+    return map(_make_record, zip(range(first, first + len(ends)), data, strict=True))
 
 
 def _iterate(reader: NativeReader, follow: bool) -> Iterator[Record]:
