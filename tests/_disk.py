@@ -184,8 +184,15 @@ class Disk:
         return disk
 
     def write_cached(self, path: Path) -> None:
-        """Make ``path`` what a running system sees: what a killed process leaves behind."""
+        """Make ``path`` what a running system sees."""
         _store_cached(self.root, path)
+
+    def end_process(self) -> None:
+        """The process that wrote has died: its calls have all ended, none became durable by it.
+
+        Events are numbered anew from here on.
+        """
+        _end_calls(self.root)
 
     def write_after_cut(self, path: Path, dice: random.Random) -> None:
         """Make ``path`` what one power cut may leave, as the dice fall."""
@@ -200,6 +207,17 @@ def _load(path: Path, directory: Directory) -> None:
             directory.base[entry.name] = child
         else:
             directory.base[entry.name] = File(bytearray(entry.read_bytes()))
+
+
+def _end_calls(directory: Directory) -> None:
+    directory.changes = [(0, change) for _, change in directory.changes]
+    nodes = [*directory.base.values(), *(change.node for _, change in directory.changes)]
+    for node in nodes:
+        if isinstance(node, Directory):
+            _end_calls(node)
+        else:
+            for operation in node.operations:
+                operation.ended = 0
 
 
 def _store_cached(directory: Directory, path: Path) -> None:

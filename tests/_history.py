@@ -6,14 +6,14 @@ import random
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 
 from pydurable import Record
 
 _HEADER = struct.Struct("<IIIII")
 
 
-@lru_cache(maxsize=None)
+@cache
 def make_record(writer: int, serial: int, first: int, count: int, size: int) -> bytes:
     """Record ``serial`` of a writer, one of ``count`` committed together from ``first`` on.
 
@@ -90,7 +90,9 @@ class Promises:
         held = dict(found)
         for lsn, data in self.durable.items():
             if lsn >= oldest:
-                assert lsn in held, f"acknowledged record {lsn} is lost: next is {oldest + len(found)}"
+                assert lsn in held, (
+                    f"acknowledged record {lsn} is lost: next is {oldest + len(found)}"
+                )
                 assert held[lsn] == data, f"acknowledged record {lsn} is another one"
         _check_order(found)
 

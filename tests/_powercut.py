@@ -57,11 +57,27 @@ class Laboratory:
         shutil.rmtree(self._place / f"state-{self.states - 1}", ignore_errors=True)
         return path
 
-    def cut_all_through(
+    def cut_at_random(
         self, disk: Disk, root: Path, recording: Recording[Fact], promises: Promises, cuts: int
     ) -> None:
         """Replay a run on the disk and cut it that many times, at random moments."""
         moments = [self.dice.randrange(len(recording.events)) for _ in range(cuts)]
+        self._cut_at(moments, disk, root, recording, promises)
+
+    def cut_everywhere(
+        self, disk: Disk, root: Path, recording: Recording[Fact], promises: Promises
+    ) -> None:
+        """Replay a run on the disk and cut it after each of its events."""
+        self._cut_at(list(range(len(recording.events))), disk, root, recording, promises)
+
+    def _cut_at(
+        self,
+        moments: list[int],
+        disk: Disk,
+        root: Path,
+        recording: Recording[Fact],
+        promises: Promises,
+    ) -> None:
         replay = Replay(disk, root)
         for index, event in enumerate(recording.events):
             replay.apply(event)
@@ -69,47 +85,38 @@ class Laboratory:
             if fact is not None:
                 promises.add(fact)
             for _ in range(moments.count(index)):
-                self.cut(disk, promises, f"event {event.number} of {len(recording.events)}")
+                state = self.new_state()
+                disk.write_after_cut(state, self.dice)
+                self._examine(state, promises, f"event {index + 1} of {len(recording.events)}")
 
-    def cut(self, disk: Disk, promises: Promises, moment: str) -> None:
-        """Cut the power now, and check what comes back."""
-        state = self.new_state()
-        disk.write_after_cut(state, self.dice)
-        self.examine(state, promises, moment)
-
-    def examine(self, state: Path, promises: Promises, moment: str) -> None:
+    def _examine(self, state: Path, promises: Promises, moment: str) -> None:
         """Open what a cut has left and hold it against the promises."""
         before = self._keep / "state-before-recovery"
         shutil.rmtree(before, ignore_errors=True)
         shutil.copytree(state, before)
         try:
-            self._examine(state / "log", promises)
+            self._open_and_check(state / "log", promises)
         except Exception as error:
             raise AssertionError(
                 f"seed {self.seed}, state {self.states}, cut after {moment}, kept in {before}: "
                 f"{type(error).__name__}: {error}"
             ) from error
 
-    def _examine(self, path: Path, promises: Promises) -> None:
+    def _open_and_check(self, path: Path, promises: Promises) -> None:
+        # Writing on and reading again takes its time: one state in four.
         thorough = self.dice.random() < 0.25
-        if thorough and any(path.glob("*.seg")):
-            report = verify_log(path)
-        else:
-            report = None
+        report = verify_log(path) if thorough and any(path.glob("*.seg")) else None
         with open_after_cut(path, create=not promises.durable) as log:
             records = recovered(log)
             promises.check(log.oldest_lsn, records)
             if report is not None:
                 assert (report.oldest_lsn, report.next_lsn) == (log.oldest_lsn, log.next_lsn)
             if thorough:
-                assert log.commit(b"after the cut") == log.oldest_lsn + len(records)
+                lsn = log.oldest_lsn + len(records)
+                assert log.commit(b"after the cut") == lsn
         if thorough:
             assert verify_log(path).clean
-            assert list(read_log(path, log_start(records)))[:-1] == records
-
-
-def log_start(records: list[Record]) -> int:
-    return records[0].lsn if records else 1
+            assert list(read_log(path)) == [*records, Record(lsn, b"after the cut")]
 
 
 def shown(log: Log) -> Durable:

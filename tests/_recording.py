@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from _faults import CALLS
+
 from pydurable._core import ffi, lib
 
 Fact = TypeVar("Fact")
