@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from _faults import CALLS
 
@@ -24,7 +24,7 @@ class Call:
     FDATASYNC = CALLS["fdatasync"]
     BARRIER = CALLS["barrier"]
     SYNCS = frozenset(CALLS[name] for name in ("fsync", "fdatasync", "fullfsync", "barrier"))
-    NAMES = {number: name for name, number in CALLS.items()}
+    NAMES: ClassVar[dict[int, str]] = {number: name for name, number in CALLS.items()}
     MARK = lib.PD_CALL_COUNT
     OPEN_DSYNC = 2  # PD_OPEN_DSYNC of csrc/sys.h
 

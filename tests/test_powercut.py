@@ -125,7 +125,7 @@ def test_promises_are_kept_at_many_moments(laboratory, root, sync, method, threa
 
 
 def test_promises_are_kept_after_every_event(laboratory, root):
-    """The same for a short run, from the making of the directory to the end, leaving out nothing."""
+    """The same for a short run, from the making of the directory to the end."""
     recording = record_sessions(root, laboratory.dice, "group", "fdatasync", 1, steps=30)
     laboratory.cut_everywhere(Disk(), root, recording, Promises())
 
