@@ -143,7 +143,7 @@ static void wait_for_zeros(struct pd_log *log, const struct pd_slot *slot)
 static size_t seal(struct pd_log *log, struct pd_slot *slot, uint64_t *offset)
 {
     slot->led = true;
-    if (log->commit_delay_ns && slot->count && slot->used < log->batch_limit) {
+    if (log->commit_delay_ns && slot->count && log->target != PD_TARGET_EACH) {
         uint64_t until = pd_sys_now_ns() + log->commit_delay_ns;
         for (uint64_t now;
              !log->poisoned && slot->used < log->batch_limit && (now = pd_sys_now_ns()) < until;)
@@ -179,7 +179,11 @@ static size_t seal(struct pd_log *log, struct pd_slot *slot, uint64_t *offset)
     next->used = 0;
     next->count = next->flags = next->payload_crc = next->callers = 0;
     next->first_lsn = log->next_lsn;
-    pthread_cond_broadcast(&log->room);
+    /* Where a batch takes one commit, one thread of those that wait can go on, not all of them. */
+    if (log->target == PD_TARGET_EACH)
+        pthread_cond_signal(&log->room);
+    else
+        pthread_cond_broadcast(&log->room);
     pd_keeper_notice_write(log);
     return size;
 }

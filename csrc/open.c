@@ -14,7 +14,7 @@
 
 enum { RING_MIN = 64 * 1024 };
 
-/* Sync the directory that holds path, so that a directory just made there survives. */
+/* Sync the directory that holds path, so that path itself survives. */
 static int sync_parent(const char *path)
 {
     char *parent = strdup(path);
@@ -43,8 +43,6 @@ static int open_directory(const char *path, bool create, struct pd_error *error)
         int rc = pd_sys->mkdir(path, 0777);
         if (rc < 0 && rc != -EEXIST)
             return pd_error_os(error, rc, "creating the log's directory", "");
-        if (rc == 0 && (rc = sync_parent(path)) < 0)
-            return pd_error_os(error, rc, "syncing the parent directory", "");
     }
     int fd = pd_io_open_dir(path);
     return fd < 0 ? pd_error_os(error, fd, "opening the log's directory", "") : fd;
@@ -137,10 +135,14 @@ static int start_first_or_next(struct pd_log *log, struct pd_error *error)
     return rc;
 }
 
-static int create_log(struct pd_log *log, const struct pd_log_options *options,
+static int create_log(struct pd_log *log, const char *path, const struct pd_log_options *options,
                       struct pd_error *error)
 {
-    int rc = choose_method(log, options, NULL, error);
+    /* Also if the directory was there: whoever made it may have been killed before this. */
+    int rc = sync_parent(path);
+    if (rc < 0)
+        return pd_error_os(error, rc, "syncing the parent directory", "");
+    rc = choose_method(log, options, NULL, error);
     if (rc < 0)
         return rc;
     rc = pd_sys->random(log->uuid, sizeof log->uuid);
@@ -222,7 +224,8 @@ static int recover_and_adopt(struct pd_log *log, const struct pd_log_options *op
     return rc;
 }
 
-static int load(struct pd_log *log, const struct pd_log_options *options, struct pd_error *error)
+static int load(struct pd_log *log, const char *path, const struct pd_log_options *options,
+                struct pd_error *error)
 {
     int64_t count = count_segments(log->dir, error);
     if (count < 0)
@@ -240,7 +243,8 @@ static int load(struct pd_log *log, const struct pd_log_options *options, struct
     count = count_segments(log->dir, error);
     if (count < 0)
         return (int)count;
-    return count > 0 ? recover_and_adopt(log, options, error) : create_log(log, options, error);
+    return count > 0 ? recover_and_adopt(log, options, error)
+                     : create_log(log, path, options, error);
 }
 
 static uint64_t power_of_two_below(uint64_t value)
@@ -296,7 +300,7 @@ int pd_log_open(const char *path, const struct pd_log_options *options, struct p
     log->files = (struct pd_segment_files)PD_NO_FILES;
     int rc = log->dir = open_directory(path, options->create, error);
     if (rc >= 0)
-        rc = load(log, options, error);
+        rc = load(log, path, options, error);
     if (rc == 0)
         rc = start_serving(log, error);
     if (rc < 0) {

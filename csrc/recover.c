@@ -206,6 +206,64 @@ static int walk_earlier(int dir, uint64_t number, const struct pd_segment_header
                             "it does not end as its successor says");
 }
 
+/* Walking is bound by memory and the CRC, and segments do not depend on one another once their
+ * headers are known: a few threads share them. */
+struct walk {
+    int dir;
+    const struct pd_segment_entry *entries;
+    const struct pd_segment_header *headers;
+    struct pd_recovery *parts;
+    struct pd_error *errors;
+    int *results;
+    size_t end;
+    size_t next; /* the next segment to take, atomically */
+};
+
+enum { WALKERS_MOST = 4 };
+
+static void *walk_some(void *context)
+{
+    struct walk *walk = context;
+    for (;;) {
+        const size_t i = __atomic_fetch_add(&walk->next, 1, __ATOMIC_RELAXED);
+        if (i >= walk->end)
+            return NULL;
+        walk->results[i] = walk_earlier(walk->dir, walk->entries[i].number, &walk->headers[i + 1],
+                                        &walk->parts[i], &walk->errors[i]);
+    }
+}
+
+/* Walk the segments [first, last), all of which have a successor; the first failure in their
+ * order wins. */
+static int walk_earlier_all(struct walk *walk, size_t first, size_t last, struct pd_recovery *out,
+                            struct pd_error *error)
+{
+    walk->next = first;
+    walk->end = last;
+    pthread_t threads[WALKERS_MOST - 1];
+    size_t wanted = last - first < WALKERS_MOST ? last - first : WALKERS_MOST;
+    if (wanted > pd_sys_cores())
+        wanted = pd_sys_cores();
+    size_t started = 0;
+    /* Without a thread the work takes longer, and that is all. */
+    while (started + 1 < wanted && pd_sys_thread_start(&threads[started], walk_some, walk) == 0)
+        started++;
+    (void)walk_some(walk);
+    for (size_t i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+    for (size_t i = first; i < last; i++) {
+        if (walk->results[i] < 0) {
+            if (error)
+                *error = walk->errors[i];
+            return walk->results[i];
+        }
+        out->batches += walk->parts[i].batches;
+        out->records += walk->parts[i].records;
+        out->bytes += walk->parts[i].bytes;
+    }
+    return 0;
+}
+
 /* Read the header of every segment into headers, and learn the oldest LSN they speak of. */
 static int read_headers(int dir, struct pd_segment_list *list, struct pd_segment_header *headers,
                         struct pd_recovery *out, struct pd_error *error)
@@ -250,8 +308,21 @@ static int walk_kept(int dir, const struct pd_segment_list *all,
         return pd_error_corrupt(error, name, 0, out->oldest_lsn, headers[first].base_lsn - 1,
                                 "the segments before it are missing");
     }
-    for (size_t i = first; i + 1 < all->count && rc == 0; i++)
-        rc = walk_earlier(dir, all->entries[i].number, &headers[i + 1], out, error);
+    struct walk walk = {
+        .dir = dir,
+        .entries = all->entries,
+        .headers = headers,
+        .parts = calloc(all->count, sizeof *walk.parts),
+        .errors = calloc(all->count, sizeof *walk.errors),
+        .results = calloc(all->count, sizeof *walk.results),
+    };
+    if (walk.parts && walk.errors && walk.results)
+        rc = walk_earlier_all(&walk, first, all->count - 1, out, error);
+    else
+        rc = pd_error_os(error, -ENOMEM, "opening the log", "");
+    free(walk.parts);
+    free(walk.errors);
+    free(walk.results);
     return rc;
 }
 

@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* How much is read at once: large enough to hide the call, small enough to stay in the cache. */
-enum { WINDOW = 512 * 1024 };
+enum { WINDOW = 256 * 1024 };
 
 int pd_scan_begin(struct pd_scan *scan, int dir, uint64_t number)
 {
@@ -68,23 +68,27 @@ static const uint8_t *window_at(const struct pd_scan *scan, uint64_t offset)
 /* Have size bytes at offset in the window: 1, 0 if the file ends before, or -errno. */
 static int want(struct pd_scan *scan, uint64_t offset, size_t size)
 {
-    if (windowed(scan, offset) >= size)
+    const size_t kept = windowed(scan, offset);
+    if (kept >= size)
         return 1;
     if (offset > scan->size || size > scan->size - offset)
         return 0;
+    /* What was read already moves to the front and is not read again. */
+    if (kept)
+        memmove(scan->window.bytes, window_at(scan, offset), kept);
+    scan->window_offset = offset;
+    scan->window_bytes = kept;
     size_t whole = size > WINDOW ? size : WINDOW;
-    int rc = pd_buffer_reserve(&scan->window, whole, 0);
+    if (whole > scan->size - offset)
+        whole = (size_t)(scan->size - offset);
+    int rc = pd_buffer_reserve(&scan->window, whole, kept);
     if (rc < 0)
         return rc;
-    scan->window_bytes = 0;
-    uint64_t rest = scan->size - offset;
-    ssize_t n =
-        pd_io_read(scan->fd, scan->window.bytes, rest < whole ? (size_t)rest : whole, offset);
+    ssize_t n = pd_io_read(scan->fd, scan->window.bytes + kept, whole - kept, offset + kept);
     if (n < 0)
         return (int)n;
-    scan->window_offset = offset;
-    scan->window_bytes = (size_t)n;
-    return (size_t)n >= size;
+    scan->window_bytes = kept + (size_t)n;
+    return scan->window_bytes >= size;
 }
 
 static bool follows(const struct pd_scan *scan, const struct pd_batch_header *batch)

@@ -70,6 +70,7 @@ int pd_sys_filesystem(int fd);
 bool pd_sys_needs_fullfsync(void);
 void pd_sys_unmap(void *address, size_t size);
 int64_t pd_sys_pid(void);
+size_t pd_sys_cores(void);    /* that are online, 1 at the least */
 uint64_t pd_sys_now_ns(void); /* monotonic */
 void pd_sys_sleep_ns(uint64_t ns);
 /* Start a thread that takes no signals: they belong to the program's own threads. */

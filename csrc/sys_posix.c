@@ -297,6 +297,12 @@ int64_t pd_sys_pid(void)
     return (int64_t)getpid();
 }
 
+size_t pd_sys_cores(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 1 ? 1 : (size_t)cores;
+}
+
 uint64_t pd_sys_now_ns(void)
 {
     struct timespec now;

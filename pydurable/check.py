@@ -6,12 +6,16 @@ import errno
 import fcntl
 import os
 import shutil
+import sys
 import time
 import uuid
 from dataclasses import dataclass
 
 from pydurable import _native
 from pydurable.errors import CorruptionError, LockedError
+
+_PID_OFFSET = 8
+"""Where the lock file's page names its holder (docs/format.md)."""
 
 __all__ = ["RepairReport", "Report", "repair_log", "verify_log"]
 
@@ -108,7 +112,10 @@ def _refuse_if_locked(path: str) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise LockedError(errno.EWOULDBLOCK, "a writer has the log open", name) from None
+        pid = int.from_bytes(os.pread(fd, 8, _PID_OFFSET), sys.byteorder)
+        locked = LockedError(errno.EWOULDBLOCK, f"a writer has the log open (process {pid})", name)
+        locked.pid = pid or None
+        raise locked from None
     finally:
         os.close(fd)
 
