@@ -44,6 +44,21 @@ int pd_group_usable(const struct pd_log *log)
     return log->closed ? -EBADF : 0;
 }
 
+/* Let those who wait for a slot's batch look again. */
+static void wake_slot(struct pd_slot *slot, bool all)
+{
+    (void)__atomic_fetch_add(&slot->wake, 1, __ATOMIC_RELEASE);
+    pd_sys_word_wake(&slot->wake, all);
+}
+
+/* Sleep until the slot's word changes or the time is over.  The mutex is not held on return. */
+static void sleep_on(struct pd_log *log, struct pd_slot *slot, uint64_t ns)
+{
+    const uint32_t seen = __atomic_load_n(&slot->wake, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&log->mutex);
+    pd_sys_word_wait(&slot->wake, seen, ns);
+}
+
 void pd_log_poison(struct pd_log *log, const struct pd_error *error)
 {
     if (log->poisoned)
@@ -53,7 +68,7 @@ void pd_log_poison(struct pd_log *log, const struct pd_error *error)
     log->poisoned = true;
     pd_ring_stop(log);
     for (int i = 0; i < PD_SLOTS; i++)
-        pthread_cond_broadcast(&log->slots[i].wake);
+        wake_slot(&log->slots[i], true);
     pthread_cond_broadcast(&log->room);
     pthread_cond_broadcast(&log->quiet);
     pd_keeper_wake(log);
@@ -80,7 +95,7 @@ static unsigned settle(struct pd_log *log)
         if (!slot->landed)
             break;
         log->written_lsn = slot->first_lsn + slot->count - 1;
-        log->acked_seq++;
+        __atomic_store_n(&log->acked_seq, log->acked_seq + 1, __ATOMIC_RELEASE);
         log->expected = slot->callers;
         /* Those that wait find their batch acknowledged and leave the count alone. */
         if (slot->waiters)
@@ -98,14 +113,14 @@ static unsigned settle(struct pd_log *log)
     return woken;
 }
 
-/* Wake whoever can make use of a free lane: NULL, or a condition to signal. */
-static pthread_cond_t *hand_over(struct pd_log *log)
+/* Wake whoever can make use of a free lane: NULL, or a slot of which one thread is to wake. */
+static struct pd_slot *hand_over(struct pd_log *log)
 {
     struct pd_slot *slot = pd_group_filling(log);
     if (!pd_group_has_content(slot) || !pd_group_is_due(log))
         return NULL;
     if (slot->waiters)
-        return &slot->wake;
+        return slot;
     pd_keeper_wake(log);
     return NULL;
 }
@@ -115,15 +130,15 @@ static pthread_cond_t *hand_over(struct pd_log *log)
 static void settle_and_wake(struct pd_log *log)
 {
     const unsigned woken = settle(log);
-    pthread_cond_t *next = hand_over(log);
+    struct pd_slot *next = hand_over(log);
     if (!woken && !next)
         return;
     pthread_mutex_unlock(&log->mutex);
     if (next)
-        pthread_cond_signal(next);
+        wake_slot(next, false);
     for (unsigned i = 0; i < PD_SLOTS; i++)
         if (woken & 1u << i)
-            pthread_cond_broadcast(&log->slots[i].wake);
+            wake_slot(&log->slots[i], true);
     pthread_mutex_lock(&log->mutex);
 }
 
@@ -146,8 +161,10 @@ static size_t seal(struct pd_log *log, struct pd_slot *slot, uint64_t *offset)
     if (log->commit_delay_ns && slot->count && log->target != PD_TARGET_EACH) {
         uint64_t until = pd_sys_now_ns() + log->commit_delay_ns;
         for (uint64_t now;
-             !log->poisoned && slot->used < log->batch_limit && (now = pd_sys_now_ns()) < until;)
-            (void)pd_sys_cond_wait(&slot->wake, &log->mutex, until - now);
+             !log->poisoned && slot->used < log->batch_limit && (now = pd_sys_now_ns()) < until;) {
+            sleep_on(log, slot, until - now);
+            pthread_mutex_lock(&log->mutex);
+        }
     }
     wait_for_zeros(log, slot);
     slot->led = false;
@@ -305,9 +322,11 @@ int pd_group_accept(struct pd_log *log, const void *data, size_t size, uint32_t 
     return 0;
 }
 
-int pd_group_wait(struct pd_log *log, uint64_t seq)
+/* *held says on return whether the mutex is held; it always is on entry. */
+static int wait_for(struct pd_log *log, uint64_t seq, bool *held)
 {
     uint64_t until = 0;
+    *held = true;
     for (;;) {
         if (log->acked_seq > seq)
             return PD_DONE;
@@ -324,10 +343,34 @@ int pd_group_wait(struct pd_log *log, uint64_t seq)
         else if (now >= until)
             return PD_WAITING;
         slot->waiters++;
-        (void)pd_sys_cond_wait(&slot->wake, &log->mutex, until - now);
+        sleep_on(log, slot, until - now);
+        if (__atomic_load_n(&log->acked_seq, __ATOMIC_ACQUIRE) > seq) {
+            *held = false;
+            return PD_DONE;
+        }
+        pthread_mutex_lock(&log->mutex);
         if (log->acked_seq <= seq)
             slot->waiters--;
     }
+}
+
+int pd_group_wait(struct pd_log *log, uint64_t seq)
+{
+    bool held;
+    int rc = wait_for(log, seq, &held);
+    if (!held)
+        pthread_mutex_lock(&log->mutex);
+    return rc;
+}
+
+int pd_group_wait_and_leave(struct pd_log *log, uint64_t seq)
+{
+    bool held;
+    int rc = wait_for(log, seq, &held);
+    (void)__atomic_fetch_sub(&log->users, 1, __ATOMIC_RELEASE);
+    if (held)
+        pthread_mutex_unlock(&log->mutex);
+    return rc;
 }
 
 /* Make the filling batch one that is written even without a record. */

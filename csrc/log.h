@@ -46,7 +46,7 @@ struct pd_slot {
     uint32_t waiters; /* threads in C that wait for this batch */
     bool led;         /* some thread has undertaken to seal it */
     bool landed;      /* written, and synced if the target asks for it */
-    pthread_cond_t wake;
+    uint32_t wake;    /* a word to wait on: changed, atomically, for whoever waits for this batch */
 };
 
 enum pd_spare_state { PD_SPARE_NONE, PD_SPARE_PREPARING, PD_SPARE_READY };
@@ -73,11 +73,11 @@ struct pd_log {
     pthread_cond_t quiet; /* something that was in flight has ended */
     bool closing;
     bool closed;
-    uint32_t users; /* threads inside a call */
+    uint32_t users; /* threads inside a call; atomic */
 
     /* Batches. */
     struct pd_slot slots[PD_SLOTS];
-    uint64_t acked_seq;
+    uint64_t acked_seq; /* read without the mutex by those who wait, atomically */
     uint64_t filling_seq;
     bool lane_busy[PD_LANES_MAX];
     uint32_t expected; /* commits that the last acknowledged batch sent home, likely to come back */
@@ -150,6 +150,8 @@ int pd_group_make_room(struct pd_log *log, size_t frame_bytes);
 int pd_group_accept(struct pd_log *log, const void *data, size_t size, uint32_t count);
 /* PD_DONE once batch seq is acknowledged, PD_WAITING after a slice. */
 int pd_group_wait(struct pd_log *log, uint64_t seq);
+/* The same as the end of a call: leaves the log and lets go of the mutex. */
+int pd_group_wait_and_leave(struct pd_log *log, uint64_t seq);
 /* Write a batch that says how far the log is durable, and wait for it. */
 int pd_group_mark(struct pd_log *log, uint32_t flags);
 /* Force out what is written. */

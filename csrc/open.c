@@ -268,8 +268,6 @@ static void set_options(struct pd_log *log, const struct pd_log_options *options
     pd_sys_cond_init(&log->room);
     pd_sys_cond_init(&log->quiet);
     pd_sys_cond_init(&log->keeper_wake);
-    for (int i = 0; i < PD_SLOTS; i++)
-        pd_sys_cond_init(&log->slots[i].wake);
 }
 
 /* What the parts need once the active segment is known. */
@@ -343,8 +341,6 @@ void pd_log_free(struct pd_log *log)
         pthread_cond_destroy(&log->room);
         pthread_cond_destroy(&log->quiet);
         pthread_cond_destroy(&log->keeper_wake);
-        for (int i = 0; i < PD_SLOTS; i++)
-            pthread_cond_destroy(&log->slots[i].wake);
     }
     pd_ring_close(log);
     free(log);

@@ -79,4 +79,10 @@ void pd_sys_cond_init(pthread_cond_t *cond);
 /* Wait at most ns; true if woken, false when the time is over.  May wake for no reason. */
 bool pd_sys_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t ns);
 
+/* Wait while *word still has the value that was seen, at most ns; may return for no reason.  Who
+ * changes the word wakes one or all that wait.  Unlike a condition this takes no mutex on the way
+ * out, for which a crowd of woken threads would queue. */
+void pd_sys_word_wait(uint32_t *word, uint32_t seen, uint64_t ns);
+void pd_sys_word_wake(uint32_t *word, bool all);
+
 #endif
