@@ -90,7 +90,7 @@ int pd_log_rotate(struct pd_log *log)
     int rc = drain(log) ? 0 : -log->poison.code;
     /* The successor will say where this segment ends, so that end has to be durable first. */
     if (rc == 0 && !pd_log_is_durable_target(log))
-        rc = pd_group_sync_written(log);
+        rc = pd_group_sync_now(log);
     if (rc == 0) {
         uint64_t serial = 0;
         bool zeroed = false;
