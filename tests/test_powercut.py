@@ -154,8 +154,8 @@ def stop_at(disk: Disk, root: Path, recording: Recording[Fact], moment: int) -> 
     return promises
 
 
-def record_recovery(root: Path, number: int) -> Recording[Fact]:
-    """Record how a log opens, what it shows then, and a few commits more."""
+def record_recovery(root: Path, number: int, steps: int) -> Recording[Fact]:
+    """Record how a log opens, what it shows then, and how it goes on."""
     recording: Recording[Fact] = Recording()
     with recording.running(), open_after_cut(root / "log") as log:
         recording.note(shown(log))
@@ -164,7 +164,7 @@ def record_recovery(root: Path, number: int) -> Recording[Fact]:
             recording.note,
             random.Random(number),
             threads=1,
-            steps=4,
+            steps=steps,
             waits=True,
             first_number=number,
         )
@@ -185,7 +185,7 @@ def test_recovery_may_be_cut_as_well(laboratory, root, tmp_path, threads):
         crashed = tmp_path / f"crashed-{attempt}"
         disk.write_after_cut(crashed, laboratory.dice)
         survived = Disk.holding(crashed)
-        recovery = record_recovery(crashed, 1000 + attempt)
+        recovery = record_recovery(crashed, 1000 + attempt, steps=4)
         laboratory.cut_everywhere(survived, crashed, recovery, copy.deepcopy(promises))
         shutil.rmtree(crashed)
 
@@ -201,8 +201,8 @@ def test_a_cut_after_a_kill_takes_nothing_that_recovery_has_shown(laboratory, ro
         disk.end_process()
         killed = tmp_path / f"killed-{attempt}"
         disk.write_cached(killed)
-        recovery = record_recovery(killed, 1000 + attempt)
-        laboratory.cut_at_random(disk, killed, recovery, promises, cuts=20)
+        recovery = record_recovery(killed, 1000 + attempt, steps=60)
+        laboratory.cut_at_random(disk, killed, recovery, promises, cuts=25)
         shutil.rmtree(killed)
 
 
