@@ -17,7 +17,7 @@ import traceback
 from typing import Any
 
 from _history import Durable, Fact, TruncationBegun, TruncationDone, make_record, read_record
-from _powercut import SEGMENT_BYTES
+from _targets import SEGMENT_BYTES
 from _workload import run_writers
 
 from pydurable import Log

@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 from _history import Promises
-from _powercut import SEGMENT_BYTES, recovered, shown
+from _powercut import new_seed, recovered, shown
+from _targets import SEGMENT_BYTES, skip_if_refused
 from _worker_kill import parse
 from _workload import run_writers
 
-from pydurable import Log, UnsafeStorageError, verify_log
+from pydurable import Log, verify_log
 
 WORKER = Path(__file__).with_name("_worker_kill.py")
 TIMEOUT_S = 60
@@ -90,10 +91,10 @@ def victims() -> Iterator[Victims]:
     started.close()
 
 
-def kill_again_and_again(
-    victims: Victims, path: Path, sync: str, method: str, kills: int, seed: int
-) -> None:
+def kill_again_and_again(victims: Victims, path: Path, sync: str, method: str, kills: int) -> None:
     """Generations of writers on one log, each killed; now and then a look, and a few commits."""
+    seed = new_seed()
+    print(f"PYDURABLE_SEED={seed}")  # shown if this fails
     dice = random.Random(seed)
     promises = Promises()
     options = {"sync": sync, "method": method}
@@ -125,33 +126,19 @@ def look(
     assert verify_log(path).clean
 
 
-def storage_takes(path: Path, sync: str, method: str) -> None:
-    """Skip what this filesystem cannot do."""
-    try:
-        Log(path, sync=sync, method=method, segment_bytes=SEGMENT_BYTES).close()
-    except (UnsafeStorageError, OSError) as error:
-        if sync == "paranoid" or "direct" in method:
-            pytest.skip(f"not on this filesystem: {error}")
-        raise
-
-
 @pytest.mark.parametrize(("sync", "method"), TARGETS)
 def test_acknowledged_records_survive_a_kill(victims, tmp_path, sync, method):
     """Every record that was acknowledged is there, behind it nothing that was not written.
 
     Generation after generation, with rotation, truncation and clean closes in between.
     """
-    storage_takes(tmp_path / "try", sync, method)
-    seed = int(os.environ.get("PYDURABLE_SEED") or random.randrange(1 << 32))
-    print(f"PYDURABLE_SEED={seed}")  # shown if this fails
-    kill_again_and_again(victims, tmp_path / "log", sync, method, kills=25, seed=seed)
+    skip_if_refused(tmp_path, sync, method)
+    kill_again_and_again(victims, tmp_path / "log", sync, method, kills=25)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("sync", "method"), TARGETS)
 def test_acknowledged_records_survive_many_kills(victims, tmp_path, sync, method):
     """The same, a few hundred times."""
-    storage_takes(tmp_path / "try", sync, method)
-    seed = int(os.environ.get("PYDURABLE_SEED") or random.randrange(1 << 32))
-    print(f"PYDURABLE_SEED={seed}")
-    kill_again_and_again(victims, tmp_path / "log", sync, method, kills=150, seed=seed)
+    skip_if_refused(tmp_path, sync, method)
+    kill_again_and_again(victims, tmp_path / "log", sync, method, kills=150)

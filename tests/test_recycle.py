@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from _targets import SEGMENT_BYTES
+
 from pydurable import Log, read_log
 
-SEGMENT_BYTES = 64 << 10
 RECORD = b"x" * 10_000
 
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from _faults import Faults
+from _targets import SEGMENT_BYTES
 
 from pydurable import Log, read_log
 
@@ -18,7 +19,7 @@ def test_a_sync_that_waits_for_a_rotation_uses_the_new_segment(log_path, faults:
     It has to wait for the whole rotation: the files that it would sync are closed at its end.
     """
     record = b"x" * 30_000
-    with Log(log_path, sync="none", method="fdatasync", segment_bytes=64 << 10) as log:
+    with Log(log_path, sync="none", method="fdatasync", segment_bytes=SEGMENT_BYTES) as log:
         faults.delay("fdatasync", 100, times=0)
         log.commit(record)
         # The third record does not fit any more: its thread rotates and syncs what is written.
