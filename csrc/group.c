@@ -406,10 +406,15 @@ int pd_group_mark(struct pd_log *log, uint32_t flags)
 
 int pd_group_sync_written(struct pd_log *log)
 {
-    while (log->syncing && !log->poisoned)
+    /* A rotation ends by closing the descriptor that would be synced here. */
+    while ((log->syncing || log->rotating) && !log->poisoned)
         (void)pd_sys_cond_wait(&log->quiet, &log->mutex, PD_WAIT_SLICE_NS);
-    if (log->poisoned)
-        return -log->poison.code;
+    return log->poisoned ? -log->poison.code : pd_group_sync_now(log);
+}
+
+int pd_group_sync_now(struct pd_log *log)
+{
+    assert(!log->syncing);
     const uint64_t target = log->written_lsn;
     const int fd = log->files.sync;
     log->syncing = true;

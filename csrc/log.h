@@ -154,8 +154,10 @@ int pd_group_wait(struct pd_log *log, uint64_t seq);
 int pd_group_wait_and_leave(struct pd_log *log, uint64_t seq);
 /* Write a batch that says how far the log is durable, and wait for it. */
 int pd_group_mark(struct pd_log *log, uint32_t flags);
-/* Force out what is written. */
+/* Force out what is written, once nobody else does and no rotation is under way. */
 int pd_group_sync_written(struct pd_log *log);
+/* The same at once: for the rotation itself, after it has drained the log. */
+int pd_group_sync_now(struct pd_log *log);
 int pd_group_usable(const struct pd_log *log);
 void pd_log_poison(struct pd_log *log, const struct pd_error *error);
 bool pd_log_is_durable_target(const struct pd_log *log);

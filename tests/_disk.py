@@ -270,13 +270,17 @@ class Replay:
             directory = child
         return directory, parts[-1] if parts else ""
 
+    def _descriptor(self, fd: int) -> Descriptor:
+        assert fd in self._descriptors, f"a call on descriptor {fd}, which is closed"
+        return self._descriptors[fd]
+
     def _file(self, event: Event) -> File:
-        node = self._descriptors[event.a].node
+        node = self._descriptor(event.a).node
         assert isinstance(node, File)
         return node
 
     def _directory(self, fd: int) -> Directory:
-        node = self._descriptors[fd].node
+        node = self._descriptor(fd).node
         assert isinstance(node, Directory)
         return node
 
@@ -316,13 +320,13 @@ class Replay:
         assert operation.data is not None
         operation.data = operation.data[: event.b]
         operation.ended = event.number
-        operation.durable = self._descriptors[event.a].dsync
+        operation.durable = self._descriptor(event.a).dsync
         file.settle()
 
     def _sync(self, event: Event) -> None:
+        node = self._descriptor(event.a).node
         if not event.b or event.call == Call.BARRIER:
             return
-        node = self._descriptors[event.a].node
         if isinstance(node, Directory):
             node.sync(event.c)
         else:

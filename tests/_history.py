@@ -29,13 +29,13 @@ def make_group(writer: int, first: int, sizes: list[int]) -> list[bytes]:
     return [make_record(writer, first + i, first, len(sizes), n) for i, n in enumerate(sizes)]
 
 
-def read_record(data: bytes) -> tuple[int, int, int, int]:
-    """Writer, serial, first and count of a record; AssertionError if nobody wrote it."""
+def read_record(data: bytes) -> tuple[int, int, int, int, int]:
+    """What :func:`make_record` made it of; AssertionError if nobody wrote it."""
     assert len(data) >= _HEADER.size, f"an invented record: {data[:40]!r}"
     writer, serial, first, count, size = _HEADER.unpack_from(data)
     assert len(data) == _HEADER.size + size, "a record of the wrong length"
     assert data == make_record(writer, serial, first, count, size), "a damaged record"
-    return writer, serial, first, count
+    return writer, serial, first, count, size
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _check_order(records: list[Record]) -> None:
     """Each writer's records come in its order, none left out, and groups are whole at the end."""
     last: dict[int, tuple[int, int]] = {}
     for lsn, data in records:
-        writer, serial, first, count = read_record(data)
+        writer, serial, first, count, _ = read_record(data)
         # Where records below the oldest one are gone, a writer's first may be any.
         start = serial if records[0].lsn > 1 else 0
         expected = last[writer][0] + 1 if writer in last else start

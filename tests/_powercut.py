@@ -13,11 +13,16 @@ from pathlib import Path
 from _disk import Disk, Replay
 from _history import Durable, Fact, Promises
 from _recording import Recording
+from _targets import SEGMENT_BYTES
 
 from pydurable import Log, Record, read_log, verify_log
 
-SEGMENT_BYTES = 64 << 10
 MEMORY = Path("/dev/shm")
+
+
+def new_seed() -> int:
+    """The seed of this test's dice: another one each time, unless PYDURABLE_SEED gives it."""
+    return int(os.environ.get("PYDURABLE_SEED") or random.randrange(1 << 32))
 
 
 @contextmanager

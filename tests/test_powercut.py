@@ -8,8 +8,6 @@ dice, though not the scheduling of threads.
 from __future__ import annotations
 
 import copy
-import errno
-import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -19,11 +17,12 @@ import pytest
 from _disk import Disk, Replay
 from _faults import Faults
 from _history import Fact, Promises
-from _powercut import SEGMENT_BYTES, Laboratory, open_after_cut, scratch, shown
+from _powercut import Laboratory, new_seed, open_after_cut, scratch, shown
 from _recording import Recording
+from _targets import SEGMENT_BYTES, WAITING, skip_if_refused
 from _workload import run_writers
 
-from pydurable import Log, UnsafeStorageError, read_log
+from pydurable import Log, read_log
 
 WORKLOADS = [
     ("group", "fdatasync", 1),
@@ -45,9 +44,8 @@ WORKLOADS = [
 
 @pytest.fixture
 def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
-    seed = int(os.environ.get("PYDURABLE_SEED") or random.randrange(1 << 32))
     with scratch() as place:
-        yield Laboratory(place, tmp_path, seed)
+        yield Laboratory(place, tmp_path, new_seed())
 
 
 @pytest.fixture
@@ -87,40 +85,32 @@ def record_sessions(
                     dice,
                     threads=threads,
                     steps=steps // threads,
-                    waits=sync in ("group", "each", "paranoid"),
+                    waits=sync in WAITING,
                     first_number=session * 10,
                 )
     return recording
 
 
-def record_or_skip(root: Path, dice: random.Random, sync: str, method: str, threads: int):
-    """The same, skipping what this filesystem cannot do."""
-    try:
-        return record_sessions(root, dice, sync, method, threads)
-    except UnsafeStorageError as error:
-        pytest.skip(str(error))
-    except OSError as error:
-        if error.errno == errno.EINVAL and "direct" in method:
-            pytest.skip(f"no direct I/O here: {error}")
-        raise
-
-
 @pytest.mark.parametrize(("sync", "method", "threads"), WORKLOADS)
-def test_promises_are_kept_at_random_moments(laboratory, root, sync, method, threads):
+def test_promises_are_kept_at_random_moments(laboratory, root, tmp_path, sync, method, threads):
     """What commit, sync and truncate_before promised is there after a cut at any moment.
 
     What comes back besides is a prefix of what was written, with each group whole.
     """
-    recording = record_or_skip(root, laboratory.dice, sync, method, threads)
+    skip_if_refused(tmp_path, sync, method)
+    recording = record_sessions(root, laboratory.dice, sync, method, threads)
     laboratory.cut_at_random(Disk(), root, recording, Promises(), cuts=50)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("repetition", range(3))
 @pytest.mark.parametrize(("sync", "method", "threads"), WORKLOADS)
-def test_promises_are_kept_at_many_moments(laboratory, root, sync, method, threads, repetition):
+def test_promises_are_kept_at_many_moments(
+    laboratory, root, tmp_path, sync, method, threads, repetition
+):
     """The same as above, more often."""
-    recording = record_or_skip(root, laboratory.dice, sync, method, threads)
+    skip_if_refused(tmp_path, sync, method)
+    recording = record_sessions(root, laboratory.dice, sync, method, threads)
     laboratory.cut_at_random(Disk(), root, recording, Promises(), cuts=400)
 
 
@@ -154,8 +144,8 @@ def stop_at(disk: Disk, root: Path, recording: Recording[Fact], moment: int) -> 
     return promises
 
 
-def record_recovery(root: Path, number: int) -> Recording[Fact]:
-    """Record how a log opens, what it shows then, and a few commits more."""
+def record_recovery(root: Path, number: int, steps: int) -> Recording[Fact]:
+    """Record how a log opens, what it shows then, and how it goes on."""
     recording: Recording[Fact] = Recording()
     with recording.running(), open_after_cut(root / "log") as log:
         recording.note(shown(log))
@@ -164,7 +154,7 @@ def record_recovery(root: Path, number: int) -> Recording[Fact]:
             recording.note,
             random.Random(number),
             threads=1,
-            steps=4,
+            steps=steps,
             waits=True,
             first_number=number,
         )
@@ -185,7 +175,7 @@ def test_recovery_may_be_cut_as_well(laboratory, root, tmp_path, threads):
         crashed = tmp_path / f"crashed-{attempt}"
         disk.write_after_cut(crashed, laboratory.dice)
         survived = Disk.holding(crashed)
-        recovery = record_recovery(crashed, 1000 + attempt)
+        recovery = record_recovery(crashed, 1000 + attempt, steps=4)
         laboratory.cut_everywhere(survived, crashed, recovery, copy.deepcopy(promises))
         shutil.rmtree(crashed)
 
@@ -201,8 +191,8 @@ def test_a_cut_after_a_kill_takes_nothing_that_recovery_has_shown(laboratory, ro
         disk.end_process()
         killed = tmp_path / f"killed-{attempt}"
         disk.write_cached(killed)
-        recovery = record_recovery(killed, 1000 + attempt)
-        laboratory.cut_at_random(disk, killed, recovery, promises, cuts=20)
+        recovery = record_recovery(killed, 1000 + attempt, steps=60)
+        laboratory.cut_at_random(disk, killed, recovery, promises, cuts=25)
         shutil.rmtree(killed)
 
 
