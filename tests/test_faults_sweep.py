@@ -20,7 +20,7 @@ SLACK = 40
 """Calls that a life may make beyond those of the one counted: the background thread decides."""
 
 # What reaches C as EINTR from a call that a signal interrupts (the man pages' ERRORS sections).
-INTERRUPTIBLE = ["open", "close", "read", "write", "fsync", "fdatasync", "allocate", "truncate"]
+INTERRUPTIBLE = ["open", "close", "read", "write", "fsync", "fdatasync", "allocate"]
 
 # Without these nothing can be promised, so that no failure of them may be passed over.
 ESSENTIAL = ["open", "read", "write", "fsync", "fdatasync", "allocate", "rename", "stat", "mkdir"]
