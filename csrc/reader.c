@@ -150,6 +150,11 @@ static int judge_end(struct pd_reader *reader, uint64_t limit, struct pd_error *
     struct pd_scan *scan = &reader->scan;
     if (reader->judged == scan->at.offset && limit == UINT64_MAX)
         return 0;
+    char name[PD_NAME_BYTES];
+    pd_segment_name(scan->number, name);
+    if (scan->size < scan->header.size)
+        return pd_error_corrupt(error, name, scan->size, scan->at.next_lsn, 0,
+                                "the file is shorter than its header says");
     struct pd_scan_beyond beyond;
     int rc = pd_scan_look_beyond(scan, &beyond);
     if (rc < 0)
@@ -166,8 +171,6 @@ static int judge_end(struct pd_reader *reader, uint64_t limit, struct pd_error *
     scan->at = place;
     if (rc != 0)
         return rc < 0 ? pd_refuse_read(rc, scan->number, error) : 1;
-    char name[PD_NAME_BYTES];
-    pd_segment_name(scan->number, name);
     return pd_error_corrupt(error, name, place.offset, place.next_lsn,
                             beyond.covers ? beyond.last_lsn : limit,
                             "records that were durable cannot be read");
