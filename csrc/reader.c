@@ -42,24 +42,50 @@ static void end_scan(struct pd_reader *reader)
     reader->scanning = false;
 }
 
+/* The oldest record that is kept, as far as the lock file knows: 0 if it speaks of another log. */
+static uint64_t oldest_known(const struct pd_reader *reader)
+{
+    return reader->watch.fd < 0 ? 0 : pd_lock_oldest(&reader->watch, reader->scan.header.uuid);
+}
+
+/* The records below lsn are not there.  Was that truncation (0), or damage?  Recovery has to read
+ * the log to tell, so it is asked only when the lock file cannot say. */
+static int judge_missing(const struct pd_reader *reader, uint64_t lsn, struct pd_error *error)
+{
+    if (oldest_known(reader) >= lsn)
+        return 0;
+    struct pd_recovery found;
+    const int rc = pd_recover(reader->dir, false, &found, error);
+    pd_recovery_free(&found);
+    /* A writer at work may have truncated under recovery's eyes. */
+    return oldest_known(reader) >= lsn ? 0 : rc;
+}
+
+/* What comes next was taken away: by truncation, unless that is damage. */
 static int gone(struct pd_reader *reader, struct pd_error *error)
 {
-    int rc = pd_error_set(error, PD_ERROR_GONE, ESTALE, "reading the log", "",
-                          "truncate_before has overtaken the reader");
+    int rc = judge_missing(reader, reader->scan.at.next_lsn + 1, error);
+    if (rc < 0)
+        return rc;
+    rc = pd_error_set(error, PD_ERROR_GONE, ESTALE, "reading the log", "",
+                      "truncate_before has overtaken the reader");
     if (error)
         error->first_lsn = reader->next_lsn;
     return rc;
 }
 
 /* Begin with the oldest record that is kept, if the wanted one was truncated away. */
-static void skip_truncated(struct pd_reader *reader)
+static int skip_truncated(struct pd_reader *reader, struct pd_error *error)
 {
-    const struct pd_segment_header *header = &reader->scan.header;
-    uint64_t oldest = reader->watch.fd < 0 ? 0 : pd_lock_oldest(&reader->watch, header->uuid);
-    if (header->base_lsn > oldest)
-        oldest = header->base_lsn;
-    if (oldest > reader->next_lsn)
-        reader->next_lsn = oldest;
+    const uint64_t base = reader->scan.header.base_lsn;
+    int rc = base > reader->next_lsn ? judge_missing(reader, base, error) : 0;
+    if (rc < 0)
+        return rc;
+    const uint64_t oldest = oldest_known(reader);
+    const uint64_t first = base > oldest ? base : oldest;
+    if (first > reader->next_lsn)
+        reader->next_lsn = first;
+    return 1;
 }
 
 /* Begin at the last segment whose first record is not above the wanted one: 1, or 0 if there is
@@ -81,8 +107,7 @@ static int find_start(struct pd_reader *reader, struct pd_error *error)
         }
         if (reader->scan.header.base_lsn <= reader->next_lsn || i == 1) {
             reader->scanning = true;
-            skip_truncated(reader);
-            rc = 1;
+            rc = skip_truncated(reader, error);
             break;
         }
         pd_scan_end(&reader->scan);
