@@ -18,6 +18,9 @@
 /* As many records as one call returns at most: bounds memory and how long the call takes. */
 enum { CHUNK_RECORDS = 16384, CHUNK_BATCHES = 4096 };
 
+/* How often a reader lists the log anew before it believes that there is none. */
+enum { LISTINGS = 100 };
+
 struct pd_reader {
     int dir;
     struct pd_lock watch; /* fd -1 if the log never had a writer here */
@@ -88,31 +91,41 @@ static int skip_truncated(struct pd_reader *reader, struct pd_error *error)
     return 1;
 }
 
-/* Begin at the last segment whose first record is not above the wanted one: 1, or 0 if there is
- * no segment. */
-static int find_start(struct pd_reader *reader, struct pd_error *error)
+/* Begin at the last listed segment whose first record is not above the wanted one: 1, or 0 if it
+ * is gone or there is none. */
+static int begin_in(struct pd_reader *reader, const struct pd_segment_list *list,
+                    struct pd_error *error)
 {
-    struct pd_segment_list list;
-    int rc = pd_segments_list(reader->dir, &list);
-    if (rc < 0)
-        pd_error_os(error, rc, "listing the log", "");
-    for (size_t i = list.count; i > 0 && rc == 0; i--) {
-        const uint64_t number = list.entries[i - 1].number;
+    for (size_t i = list->count; i > 0; i--) {
+        const uint64_t number = list->entries[i - 1].number;
         int verdict = pd_scan_begin(&reader->scan, reader->dir, number);
         if (verdict == -ENOENT)
             continue; /* retired since it was listed */
-        if (verdict != PD_HEADER_VALID) {
-            rc = pd_refuse_header(verdict, number, reader->next_lsn, error);
-            break;
-        }
+        if (verdict != PD_HEADER_VALID)
+            return pd_refuse_header(verdict, number, reader->next_lsn, error);
         if (reader->scan.header.base_lsn <= reader->next_lsn || i == 1) {
             reader->scanning = true;
-            rc = skip_truncated(reader, error);
-            break;
+            return skip_truncated(reader, error);
         }
         pd_scan_end(&reader->scan);
     }
-    pd_segments_free(&list);
+    return 0;
+}
+
+/* Begin with the wanted record or the oldest one that is kept: 1, or 0 if there is no segment. */
+static int find_start(struct pd_reader *reader, struct pd_error *error)
+{
+    int rc = 0;
+    bool listed = true;
+    /* A writer that truncates may have taken away the very segments that were listed. */
+    for (int i = 0; i < LISTINGS && rc == 0 && listed; i++) {
+        struct pd_segment_list list;
+        rc = pd_segments_list(reader->dir, &list);
+        listed = list.count > 0;
+        rc =
+            rc < 0 ? pd_error_os(error, rc, "listing the log", "") : begin_in(reader, &list, error);
+        pd_segments_free(&list);
+    }
     return rc;
 }
 
