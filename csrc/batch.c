@@ -50,8 +50,9 @@ static bool segment_sane(const struct pd_segment_header *header)
     uint32_t block = header->block_bytes;
     return block >= PD_BLOCK_MIN && block <= PD_BLOCK_MAX && (block & (block - 1)) == 0 &&
            header->number > 0 && header->base_lsn > 0 &&
-           header->prev_end_lsn == header->base_lsn - 1 && header->size > PD_DATA_OFFSET &&
-           header->size <= UINT32_MAX && header->prev_number < header->number;
+           header->prev_end_lsn == header->base_lsn - 1 && header->oldest_lsn <= header->base_lsn &&
+           header->size > PD_DATA_OFFSET && header->size <= UINT32_MAX &&
+           header->prev_number < header->number;
 }
 
 enum pd_header_verdict pd_segment_decode(const uint8_t in[PD_HEADER_BYTES],
@@ -122,7 +123,8 @@ bool pd_batch_decode(const uint8_t in[PD_BATCH_BYTES], uint64_t salt, uint64_t o
     header->prev_checksum = pd_get32(in + 52);
     header->flags = pd_get32(in + 56);
     return header->first_lsn > 0 && header->durable_lsn < header->first_lsn &&
-           header->first_lsn <= UINT64_MAX - header->count;
+           header->first_lsn <= UINT64_MAX - header->count &&
+           header->oldest_lsn <= header->first_lsn + header->count;
 }
 
 bool pd_frames_valid(const uint8_t *frames, size_t size, uint32_t count)

@@ -3,8 +3,8 @@
  *
  * A child shares the parent's descriptors and with them the lock, but none of its threads, and
  * finds mutexes in whatever state they were.  So in the child every log is cut off before anything
- * else runs: its descriptors are closed, which leaves the parent's lock alone and lets it end with
- * the parent, and each later call is refused.
+ * else runs: its descriptors are closed and its mapping is undone, which leaves the parent's lock
+ * alone and lets it end with the parent, and each later call is refused.
  */
 #include "log.h"
 
@@ -42,7 +42,7 @@ static void after_fork_in_child(void)
             close_quietly(&log->files.lane[i]);
         close_quietly(&log->files.sync);
         close_quietly(&log->files.zero);
-        close_quietly(&log->lock.fd);
+        pd_lock_abandon(&log->lock);
         close_quietly(&log->dir);
     }
     logs = NULL;

@@ -253,16 +253,17 @@ static bool fits_batch(struct pd_log *log, const struct pd_slot *slot, size_t fr
     return slot->used + frame_bytes <= log->batch_limit && log->target != PD_TARGET_EACH;
 }
 
-static bool fits_segment(struct pd_log *log, const struct pd_slot *slot, size_t frame_bytes)
+static bool fits_segment(struct pd_log *log, const struct pd_slot *slot, size_t frame_bytes,
+                         bool closing)
 {
     size_t used = slot->used ? slot->used : PD_BATCH_BYTES;
-    /* One block stays free, so that a segment always has room for its closing batch. */
-    uint64_t reserve = pd_align_up(PD_BATCH_BYTES, log->block_bytes);
+    /* One block stays free for the closing batch alone, so that closing needs no new segment. */
+    uint64_t reserve = closing ? 0 : pd_align_up(PD_BATCH_BYTES, log->block_bytes);
     return log->write_offset + pd_align_up(used + frame_bytes, log->block_bytes) + reserve <=
            log->segment_bytes;
 }
 
-int pd_group_make_room(struct pd_log *log, size_t frame_bytes)
+static int make_room(struct pd_log *log, size_t frame_bytes, bool closing)
 {
     uint64_t until = 0;
     for (;;) {
@@ -272,7 +273,7 @@ int pd_group_make_room(struct pd_log *log, size_t frame_bytes)
         struct pd_slot *slot = pd_group_filling(log);
         const bool content = pd_group_has_content(slot);
         if (!log->rotating) {
-            const bool in_segment = fits_segment(log, slot, frame_bytes);
+            const bool in_segment = fits_segment(log, slot, frame_bytes, closing);
             if (in_segment && fits_batch(log, slot, frame_bytes))
                 return PD_DONE;
             if (content && pd_group_can_lead(log)) {
@@ -296,6 +297,11 @@ int pd_group_make_room(struct pd_log *log, size_t frame_bytes)
             !log->rotating && !content && frame_bytes > log->batch_limit ? &log->quiet : &log->room;
         (void)pd_sys_cond_wait(cond, &log->mutex, until - now);
     }
+}
+
+int pd_group_make_room(struct pd_log *log, size_t frame_bytes)
+{
+    return make_room(log, frame_bytes, false);
 }
 
 int pd_group_accept(struct pd_log *log, const void *data, size_t size, uint32_t count)
@@ -391,7 +397,7 @@ static int accept_mark(struct pd_log *log, uint32_t flags)
 int pd_group_mark(struct pd_log *log, uint32_t flags)
 {
     int rc;
-    while ((rc = pd_group_make_room(log, 0)) == PD_FULL)
+    while ((rc = make_room(log, 0, (flags & PD_BATCH_CLOSE) != 0)) == PD_FULL)
         ;
     if (rc < 0)
         return rc;

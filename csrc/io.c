@@ -80,6 +80,15 @@ ssize_t pd_io_read(int fd, void *data, size_t size, uint64_t offset)
     return (ssize_t)done;
 }
 
+int pd_io_allocate(int fd, uint64_t size)
+{
+    int rc;
+    do
+        rc = pd_sys->allocate(fd, (int64_t)size);
+    while (rc == -EINTR);
+    return rc;
+}
+
 int pd_io_sync(int fd, int data_sync)
 {
     /* EINTR comes before the flush has begun to report on pages, so that it alone may be

@@ -31,6 +31,8 @@ struct pd_io_method pd_io_method(int method, int target);
 int pd_io_write(int fd, const void *data, size_t size, uint64_t offset);
 /* As many bytes as there are, up to size: their number or -errno. */
 ssize_t pd_io_read(int fd, void *data, size_t size, uint64_t offset);
+/* Space for the file's first size bytes: 0 or -errno. */
+int pd_io_allocate(int fd, uint64_t size);
 /* Force the file's data out in the given way: 0 or -errno, never tried twice. */
 int pd_io_sync(int fd, int data_sync);
 /* Force out a file with all its metadata, as strongly as the platform can. */

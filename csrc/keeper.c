@@ -136,10 +136,10 @@ static void keep_deadline(struct pd_log *log)
 {
     if (log->target == PD_TARGET_INTERVAL)
         (void)pd_group_sync_written(log);
-    else if (log->acked_seq == log->filling_seq && !pd_group_has_content(pd_group_filling(log)))
-        (void)pd_group_mark(log, PD_BATCH_WATERMARK);
-    else
-        log->last_seal_ns = pd_sys_now_ns(); /* not idle after all */
+    else if (log->acked_seq != log->filling_seq || pd_group_has_content(pd_group_filling(log)) ||
+             pd_group_mark(log, PD_BATCH_WATERMARK) < 0)
+        /* Not idle after all, or no room for the mark: look again after an interval. */
+        log->last_seal_ns = pd_sys_now_ns();
 }
 
 static void *run(void *context)

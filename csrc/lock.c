@@ -36,6 +36,15 @@ static void store(struct pd_lock *lock, int word, uint64_t value)
     __atomic_store_n(&lock->words[word], value, __ATOMIC_RELEASE);
 }
 
+/* Give the page its block before it is mapped: a store that finds the disk full is no error but a
+ * SIGBUS (mmap(2)).  What an earlier writer left in it stays, for readers may be looking. */
+static int materialize(int fd)
+{
+    uint8_t page[LOCK_BYTES] = {0};
+    ssize_t n = pd_io_read(fd, page, sizeof page, 0);
+    return n < 0 ? (int)n : pd_io_write(fd, page, sizeof page, 0);
+}
+
 static int take_exclusive(int fd)
 {
     int rc = 0;
@@ -69,15 +78,12 @@ int pd_lock_take(struct pd_lock *lock, int dir, struct pd_error *error)
     lock->fd = pd_io_open(dir, lock_name, O_RDWR | O_CREAT, 0);
     if (lock->fd < 0)
         return pd_error_os(error, lock->fd, op, lock_name);
-    struct stat st;
     int rc = take_exclusive(lock->fd);
     if (rc == -EWOULDBLOCK) {
         refuse(lock, error);
     } else {
         if (rc == 0)
-            rc = pd_sys->stat(lock->fd, &st);
-        if (rc == 0 && st.st_size < LOCK_BYTES)
-            rc = pd_sys->truncate(lock->fd, LOCK_BYTES);
+            rc = materialize(lock->fd);
         if (rc == 0)
             rc = map_page(lock, true);
         if (rc < 0)
@@ -111,6 +117,16 @@ void pd_lock_release(struct pd_lock *lock)
         pd_sys_unmap(lock->words, LOCK_BYTES);
     if (lock->fd >= 0)
         (void)pd_io_close(lock->fd);
+    *lock = (struct pd_lock){.fd = -1};
+}
+
+void pd_lock_abandon(struct pd_lock *lock)
+{
+    if (lock->words)
+        pd_sys_unmap(lock->words, LOCK_BYTES);
+    /* Not through the table in force: a test's faulty one has a mutex of its own. */
+    if (lock->fd >= 0)
+        (void)pd_sys_posix.close(lock->fd);
     *lock = (struct pd_lock){.fd = -1};
 }
 

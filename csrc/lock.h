@@ -20,6 +20,9 @@ int pd_lock_take(struct pd_lock *lock, int dir, struct pd_error *error);
 void pd_lock_describe(struct pd_lock *lock, const uint8_t uuid[16], uint64_t oldest_lsn);
 void pd_lock_publish(struct pd_lock *lock, uint64_t durable_lsn);
 void pd_lock_release(struct pd_lock *lock);
+/* In a child of the holder: let go of the shared lock without ending it.  A mapping keeps it as a
+ * descriptor does. */
+void pd_lock_abandon(struct pd_lock *lock);
 
 /* A reader's view.  A log that never had a writer on this machine gives -ENOENT. */
 int pd_lock_watch(struct pd_lock *lock, int dir);

@@ -218,6 +218,9 @@ int pd_log_close(struct pd_log *log, uint64_t ring_tail)
     pd_keeper_stop(log);
     pthread_mutex_lock(&log->mutex);
     int rc = log->poisoned ? -log->poison.code : finish(log, ring_tail);
+    /* What was appended and found no room will never be written: there is nobody to try again. */
+    if (rc < 0)
+        pd_log_poison(log, &log->refusal);
     log->closed = true;
     pthread_mutex_unlock(&log->mutex);
     int released = pd_log_release(log);

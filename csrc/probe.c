@@ -82,7 +82,7 @@ static int set_up(int dir, int serial, struct candidate *candidate, const uint8_
         return fd;
     struct pd_io_method io = pd_io_method(candidate->method, PD_TARGET_GROUP);
     candidate->block = pd_probe_block_bytes(fd, candidate->method);
-    int rc = pd_sys->allocate(fd, 2 * FILE_BYTES);
+    int rc = pd_io_allocate(fd, 2 * FILE_BYTES);
     if (rc == -EOPNOTSUPP)
         rc = 0;
     if (rc == 0 && !candidate->fresh)

@@ -18,6 +18,9 @@
 /* As many records as one call returns at most: bounds memory and how long the call takes. */
 enum { CHUNK_RECORDS = 16384, CHUNK_BATCHES = 4096 };
 
+/* How often a reader lists the log anew before it believes that there is none. */
+enum { LISTINGS = 100 };
+
 struct pd_reader {
     int dir;
     struct pd_lock watch; /* fd -1 if the log never had a writer here */
@@ -42,52 +45,87 @@ static void end_scan(struct pd_reader *reader)
     reader->scanning = false;
 }
 
+/* The oldest record that is kept, as far as the lock file knows: 0 if it speaks of another log. */
+static uint64_t oldest_known(const struct pd_reader *reader)
+{
+    return reader->watch.fd < 0 ? 0 : pd_lock_oldest(&reader->watch, reader->scan.header.uuid);
+}
+
+/* The records below lsn are not there.  Was that truncation (0), or damage?  Recovery has to read
+ * the log to tell, so it is asked only when the lock file cannot say. */
+static int judge_missing(const struct pd_reader *reader, uint64_t lsn, struct pd_error *error)
+{
+    if (oldest_known(reader) >= lsn)
+        return 0;
+    struct pd_recovery found;
+    const int rc = pd_recover(reader->dir, false, &found, error);
+    pd_recovery_free(&found);
+    /* A writer at work may have truncated under recovery's eyes. */
+    return oldest_known(reader) >= lsn ? 0 : rc;
+}
+
+/* What comes next was taken away: by truncation, unless that is damage. */
 static int gone(struct pd_reader *reader, struct pd_error *error)
 {
-    int rc = pd_error_set(error, PD_ERROR_GONE, ESTALE, "reading the log", "",
-                          "truncate_before has overtaken the reader");
+    int rc = judge_missing(reader, reader->scan.at.next_lsn + 1, error);
+    if (rc < 0)
+        return rc;
+    rc = pd_error_set(error, PD_ERROR_GONE, ESTALE, "reading the log", "",
+                      "truncate_before has overtaken the reader");
     if (error)
         error->first_lsn = reader->next_lsn;
     return rc;
 }
 
 /* Begin with the oldest record that is kept, if the wanted one was truncated away. */
-static void skip_truncated(struct pd_reader *reader)
+static int skip_truncated(struct pd_reader *reader, struct pd_error *error)
 {
-    const struct pd_segment_header *header = &reader->scan.header;
-    uint64_t oldest = reader->watch.fd < 0 ? 0 : pd_lock_oldest(&reader->watch, header->uuid);
-    if (header->base_lsn > oldest)
-        oldest = header->base_lsn;
-    if (oldest > reader->next_lsn)
-        reader->next_lsn = oldest;
+    const uint64_t base = reader->scan.header.base_lsn;
+    int rc = base > reader->next_lsn ? judge_missing(reader, base, error) : 0;
+    if (rc < 0)
+        return rc;
+    const uint64_t oldest = oldest_known(reader);
+    const uint64_t first = base > oldest ? base : oldest;
+    if (first > reader->next_lsn)
+        reader->next_lsn = first;
+    return 1;
 }
 
-/* Begin at the last segment whose first record is not above the wanted one: 1, or 0 if there is
- * no segment. */
-static int find_start(struct pd_reader *reader, struct pd_error *error)
+/* Begin at the last listed segment whose first record is not above the wanted one: 1, or 0 if it
+ * is gone or there is none. */
+static int begin_in(struct pd_reader *reader, const struct pd_segment_list *list,
+                    struct pd_error *error)
 {
-    struct pd_segment_list list;
-    int rc = pd_segments_list(reader->dir, &list);
-    if (rc < 0)
-        pd_error_os(error, rc, "listing the log", "");
-    for (size_t i = list.count; i > 0 && rc == 0; i--) {
-        const uint64_t number = list.entries[i - 1].number;
+    for (size_t i = list->count; i > 0; i--) {
+        const uint64_t number = list->entries[i - 1].number;
         int verdict = pd_scan_begin(&reader->scan, reader->dir, number);
         if (verdict == -ENOENT)
             continue; /* retired since it was listed */
-        if (verdict != PD_HEADER_VALID) {
-            rc = pd_refuse_header(verdict, number, reader->next_lsn, error);
-            break;
-        }
+        if (verdict != PD_HEADER_VALID)
+            return pd_refuse_header(verdict, number, reader->next_lsn, error);
         if (reader->scan.header.base_lsn <= reader->next_lsn || i == 1) {
             reader->scanning = true;
-            skip_truncated(reader);
-            rc = 1;
-            break;
+            return skip_truncated(reader, error);
         }
         pd_scan_end(&reader->scan);
     }
-    pd_segments_free(&list);
+    return 0;
+}
+
+/* Begin with the wanted record or the oldest one that is kept: 1, or 0 if there is no segment. */
+static int find_start(struct pd_reader *reader, struct pd_error *error)
+{
+    int rc = 0;
+    bool listed = true;
+    /* A writer that truncates may have taken away the very segments that were listed. */
+    for (int i = 0; i < LISTINGS && rc == 0 && listed; i++) {
+        struct pd_segment_list list;
+        rc = pd_segments_list(reader->dir, &list);
+        listed = list.count > 0;
+        rc =
+            rc < 0 ? pd_error_os(error, rc, "listing the log", "") : begin_in(reader, &list, error);
+        pd_segments_free(&list);
+    }
     return rc;
 }
 
@@ -150,6 +188,11 @@ static int judge_end(struct pd_reader *reader, uint64_t limit, struct pd_error *
     struct pd_scan *scan = &reader->scan;
     if (reader->judged == scan->at.offset && limit == UINT64_MAX)
         return 0;
+    char name[PD_NAME_BYTES];
+    pd_segment_name(scan->number, name);
+    if (scan->size < scan->header.size)
+        return pd_error_corrupt(error, name, scan->size, scan->at.next_lsn, 0,
+                                "the file is shorter than its header says");
     struct pd_scan_beyond beyond;
     int rc = pd_scan_look_beyond(scan, &beyond);
     if (rc < 0)
@@ -166,8 +209,6 @@ static int judge_end(struct pd_reader *reader, uint64_t limit, struct pd_error *
     scan->at = place;
     if (rc != 0)
         return rc < 0 ? pd_refuse_read(rc, scan->number, error) : 1;
-    char name[PD_NAME_BYTES];
-    pd_segment_name(scan->number, name);
     return pd_error_corrupt(error, name, place.offset, place.next_lsn,
                             beyond.covers ? beyond.last_lsn : limit,
                             "records that were durable cannot be read");

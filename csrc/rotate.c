@@ -180,6 +180,7 @@ static void wait_for_changes_of_segments(struct pd_log *log)
 /* Give up what lies below lsn; the mutex is held. */
 static int truncate_before(struct pd_log *log, uint64_t lsn)
 {
+    const uint64_t before = log->oldest_lsn;
     log->oldest_lsn = lsn;
     /* First the new beginning is durable in a batch; a missing segment below it is normal only
      * then. */
@@ -191,6 +192,8 @@ static int truncate_before(struct pd_log *log, uint64_t lsn)
     wait_for_changes_of_segments(log);
     if (rc == 0)
         rc = pd_group_usable(log);
+    else if (log->oldest_lsn == lsn)
+        log->oldest_lsn = before; /* so that the call can be repeated */
     const size_t n = rc == 0 ? count_below(log, lsn) : 0;
     if (n > 0) {
         log->retiring = true;
@@ -211,7 +214,7 @@ int pd_log_truncate_before(struct pd_log *log, uint64_t lsn)
     if (lsn > log->next_lsn)
         rc = pd_error_set(&log->refusal, PD_ERROR_OS, EINVAL, "truncating the log", "",
                           "the LSN has not been written yet");
-    else if (lsn > log->oldest_lsn)
+    else if (lsn > log->oldest_lsn || (lsn == log->oldest_lsn && count_below(log, lsn) > 0))
         rc = truncate_before(log, lsn);
     pd_log_leave(log);
     return rc;

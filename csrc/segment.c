@@ -77,7 +77,7 @@ int pd_segment_zero(int fd, uint64_t begin, uint64_t end, int data_sync)
 /* Give the file its size and its space, so that no later write can run out of it. */
 static int allocate(int fd, const struct pd_segment_shape *shape)
 {
-    int rc = pd_sys->allocate(fd, (int64_t)shape->size);
+    int rc = pd_io_allocate(fd, shape->size);
     if (rc == -EOPNOTSUPP || rc == -ENOSYS || rc == -EINVAL)
         return write_zeros(fd, 0, shape->size);
     if (rc < 0 || !shape->prezero)

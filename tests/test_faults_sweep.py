@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from _faults import Faults
-from _scenario import Life, check_aftermath, check_resources, live, resources
+from _scenario import Life, check_aftermath, check_resources, fast_folder, live, resources
 
 import pydurable
 
@@ -20,7 +18,7 @@ SLACK = 40
 """Calls that a life may make beyond those of the one counted: the background thread decides."""
 
 # What reaches C as EINTR from a call that a signal interrupts (the man pages' ERRORS sections).
-INTERRUPTIBLE = ["open", "close", "read", "write", "fsync", "fdatasync", "allocate", "truncate"]
+INTERRUPTIBLE = ["open", "close", "read", "write", "fsync", "fdatasync", "allocate"]
 
 # Without these nothing can be promised, so that no failure of them may be passed over.
 ESSENTIAL = ["open", "read", "write", "fsync", "fdatasync", "allocate", "rename", "stat", "mkdir"]
@@ -28,14 +26,9 @@ ESSENTIAL += ["lock", "map", "list", "random"]
 
 
 @pytest.fixture
-def fast_path(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: faults need no disk, and these are many lives."""
-    if not os.access("/dev/shm", os.W_OK):
-        yield tmp_path
-        return
-    folder = tempfile.mkdtemp(prefix="pydurable-", dir="/dev/shm")
-    yield Path(folder)
-    shutil.rmtree(folder)
+def fast_path() -> Iterator[Path]:
+    with fast_folder() as folder:
+        yield Path(folder)
 
 
 def _attempt(life: Life, code: int) -> bool:

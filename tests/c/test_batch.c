@@ -18,7 +18,7 @@ static struct pd_segment_header segment_example(void)
         .prev_end_lsn = 0x1112131415161717u,
         .prev_end_offset = 0x4142434445464748u,
         .prev_checksum = 0x51525354u,
-        .oldest_lsn = 0x6162636465666768u,
+        .oldest_lsn = 0x0162636465666768u,
         .durable_lsn = 0x7172737475767778u,
     };
     for (int i = 0; i < 16; i++)
@@ -139,6 +139,9 @@ static void insane_segments(void)
     header.prev_end_lsn++;
     CHECK_EQUAL(verdict_on(header), PD_HEADER_INVALID);
     header = segment_example();
+    header.oldest_lsn = header.base_lsn + 1; /* nothing can be kept from there on yet */
+    CHECK_EQUAL(verdict_on(header), PD_HEADER_INVALID);
+    header = segment_example();
     header.size = PD_DATA_OFFSET;
     CHECK_EQUAL(verdict_on(header), PD_HEADER_INVALID);
     header = segment_example();
@@ -196,6 +199,11 @@ static void insane_batches(void)
     CHECK(!decodes(header));
     header = batch_example();
     header.first_lsn = header.durable_lsn = 0;
+    CHECK(!decodes(header));
+    header = batch_example();
+    header.oldest_lsn = header.first_lsn + header.count;
+    CHECK(decodes(header));
+    header.oldest_lsn++;
     CHECK(!decodes(header));
     header = batch_example();
     header.first_lsn = UINT64_MAX - 1; /* its last LSN would overflow */
