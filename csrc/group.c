@@ -44,21 +44,6 @@ int pd_group_usable(const struct pd_log *log)
     return log->closed ? -EBADF : 0;
 }
 
-/* Let those who wait for a slot's batch look again. */
-static void wake_slot(struct pd_slot *slot, bool all)
-{
-    (void)__atomic_fetch_add(&slot->wake, 1, __ATOMIC_RELEASE);
-    pd_sys_word_wake(&slot->wake, all);
-}
-
-/* Sleep until the slot's word changes or the time is over.  The mutex is not held on return. */
-static void sleep_on(struct pd_log *log, struct pd_slot *slot, uint64_t ns)
-{
-    const uint32_t seen = __atomic_load_n(&slot->wake, __ATOMIC_RELAXED);
-    pthread_mutex_unlock(&log->mutex);
-    pd_sys_word_wait(&slot->wake, seen, ns);
-}
-
 void pd_log_poison(struct pd_log *log, const struct pd_error *error)
 {
     if (log->poisoned)
@@ -68,7 +53,7 @@ void pd_log_poison(struct pd_log *log, const struct pd_error *error)
     log->poisoned = true;
     pd_ring_stop(log);
     for (int i = 0; i < PD_SLOTS; i++)
-        wake_slot(&log->slots[i], true);
+        pd_wait_wake(&log->slots[i], true);
     pthread_cond_broadcast(&log->room);
     pthread_cond_broadcast(&log->quiet);
     pd_keeper_wake(log);
@@ -135,10 +120,10 @@ static void settle_and_wake(struct pd_log *log)
         return;
     pthread_mutex_unlock(&log->mutex);
     if (next)
-        wake_slot(next, false);
+        pd_wait_wake(next, false);
     for (unsigned i = 0; i < PD_SLOTS; i++)
         if (woken & 1u << i)
-            wake_slot(&log->slots[i], true);
+            pd_wait_wake(&log->slots[i], true);
     pthread_mutex_lock(&log->mutex);
 }
 
@@ -162,7 +147,7 @@ static size_t seal(struct pd_log *log, struct pd_slot *slot, uint64_t *offset)
         uint64_t until = pd_sys_now_ns() + log->commit_delay_ns;
         for (uint64_t now;
              !log->poisoned && slot->used < log->batch_limit && (now = pd_sys_now_ns()) < until;) {
-            sleep_on(log, slot, until - now);
+            pd_wait_sleep(log, slot, until - now);
             pthread_mutex_lock(&log->mutex);
         }
     }
@@ -326,57 +311,6 @@ int pd_group_accept(struct pd_log *log, const void *data, size_t size, uint32_t 
     log->stats.commits += records;
     log->stats.payload_bytes += size + prefix - (uint64_t)records * PD_FRAME_BYTES;
     return 0;
-}
-
-/* *held says on return whether the mutex is held; it always is on entry. */
-static int wait_for(struct pd_log *log, uint64_t seq, bool *held)
-{
-    uint64_t until = 0;
-    *held = true;
-    for (;;) {
-        if (log->acked_seq > seq)
-            return PD_DONE;
-        if (log->poisoned)
-            return -log->poison.code;
-        struct pd_slot *slot = &log->slots[seq % PD_SLOTS];
-        if (seq == log->filling_seq && pd_group_is_due(log)) {
-            pd_group_lead(log);
-            continue;
-        }
-        const uint64_t now = pd_sys_now_ns();
-        if (!until)
-            until = now + PD_WAIT_SLICE_NS;
-        else if (now >= until)
-            return PD_WAITING;
-        slot->waiters++;
-        sleep_on(log, slot, until - now);
-        if (__atomic_load_n(&log->acked_seq, __ATOMIC_ACQUIRE) > seq) {
-            *held = false;
-            return PD_DONE;
-        }
-        pthread_mutex_lock(&log->mutex);
-        if (log->acked_seq <= seq)
-            slot->waiters--;
-    }
-}
-
-int pd_group_wait(struct pd_log *log, uint64_t seq)
-{
-    bool held;
-    int rc = wait_for(log, seq, &held);
-    if (!held)
-        pthread_mutex_lock(&log->mutex);
-    return rc;
-}
-
-int pd_group_wait_and_leave(struct pd_log *log, uint64_t seq)
-{
-    bool held;
-    int rc = wait_for(log, seq, &held);
-    (void)__atomic_fetch_sub(&log->users, 1, __ATOMIC_RELEASE);
-    if (held)
-        pthread_mutex_unlock(&log->mutex);
-    return rc;
 }
 
 /* Make the filling batch one that is written even without a record. */

@@ -38,7 +38,8 @@ int pd_log_start_segment(struct pd_log *log, uint64_t serial, bool zeroed, struc
     struct pd_segment_header header = {
         .version = PD_FORMAT_VERSION,
         .block_bytes = log->block_bytes,
-        .flags = (uint32_t)log->method | (log->shape.prezero ? PD_SEGMENT_PREZERO : 0),
+        .flags = (uint32_t)log->method | (log->shape.prezero ? PD_SEGMENT_PREZERO : 0) |
+                 (uint32_t)log->measured << PD_SEGMENT_MEASURED_SHIFT,
         .number = log->segment.number + 1,
         .base_lsn = log->next_lsn,
         .size = log->segment_bytes,
@@ -69,7 +70,7 @@ int pd_log_start_segment(struct pd_log *log, uint64_t serial, bool zeroed, struc
     log->files = files;
     log->segment = header;
     log->write_offset = PD_DATA_OFFSET;
-    log->zero_off = zeroed || !log->shape.prezero;
+    log->zero_off = zeroed || !log->shape.prezero || !pd_log_is_durable_target(log);
     log->zeroed_to = PD_DATA_OFFSET + PD_PREPARED_ZEROS;
     return 0;
 }

@@ -66,6 +66,8 @@ extern const struct pd_sys *pd_sys; /* the table in force */
 /* The offset alignment that direct I/O wants on this file, 0 if direct I/O is not supported. */
 uint32_t pd_sys_direct_align(int fd);
 int pd_sys_filesystem(int fd);
+/* Read from this descriptor what is asked for, and nothing ahead of it. */
+void pd_sys_no_readahead(int fd);
 /* Whether a flush to the medium takes F_FULLFSYNC here (macOS), rather than fdatasync. */
 bool pd_sys_needs_fullfsync(void);
 void pd_sys_unmap(void *address, size_t size);

@@ -277,6 +277,15 @@ int pd_sys_filesystem(int fd)
     return PD_FS_PLAIN;
 }
 
+void pd_sys_no_readahead(int fd)
+{
+#if defined(POSIX_FADV_RANDOM)
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+#elif defined(F_RDAHEAD)
+    (void)fcntl(fd, F_RDAHEAD, 0);
+#endif
+}
+
 bool pd_sys_needs_fullfsync(void)
 {
 #if defined(F_FULLFSYNC)
