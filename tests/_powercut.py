@@ -43,7 +43,7 @@ def recovered(log: Log) -> list[Record]:
 
 
 class Laboratory:
-    """Cuts the power, checks what comes back, and counts the cuts.
+    """Cuts the power in ``place``, checks what comes back, and counts the cuts.
 
     With a failure it keeps the state in ``keep`` and says which seed, moment and cut it was.
     """
@@ -54,13 +54,6 @@ class Laboratory:
         self.seed = seed
         self.dice = random.Random(seed)
         self.states = 0
-
-    def new_state(self) -> Path:
-        """A path for the next state, whose predecessor is gone."""
-        self.states += 1
-        path = self._place / f"state-{self.states}"
-        shutil.rmtree(self._place / f"state-{self.states - 1}", ignore_errors=True)
-        return path
 
     def cut_at_random(
         self, disk: Disk, root: Path, recording: Recording[Fact], promises: Promises, cuts: int
@@ -90,22 +83,25 @@ class Laboratory:
             if fact is not None:
                 promises.add(fact)
             for _ in range(moments.count(index)):
-                state = self.new_state()
-                disk.write_after_cut(state, self.dice)
-                self._examine(state, promises, f"event {index + 1} of {len(recording.events)}")
+                self._cut(disk, promises, f"event {index + 1} of {len(recording.events)}")
 
-    def _examine(self, state: Path, promises: Promises, moment: str) -> None:
-        """Open what a cut has left and hold it against the promises."""
-        before = self._keep / "state-before-recovery"
-        shutil.rmtree(before, ignore_errors=True)
-        shutil.copytree(state, before)
+    def _cut(self, disk: Disk, promises: Promises, moment: str) -> None:
+        """Cut the power now, open what that leaves, and hold it against the promises."""
+        self.states += 1
+        state = self._place / "state"
+        dice_before = self.dice.getstate()
+        disk.write_after_cut(state, self.dice)
         try:
             self._open_and_check(state / "log", promises)
         except Exception as error:
+            # Recovery may have changed the state; the same dice make the same one again.
+            self.dice.setstate(dice_before)
+            disk.write_after_cut(self._keep / "failed", self.dice)
             raise AssertionError(
-                f"seed {self.seed}, state {self.states}, cut after {moment}, kept in {before}: "
-                f"{type(error).__name__}: {error}"
+                f"seed {self.seed}, state {self.states}, cut after {moment}, "
+                f"kept in {self._keep / 'failed'}: {type(error).__name__}: {error}"
             ) from error
+        shutil.rmtree(state)
 
     def _open_and_check(self, path: Path, promises: Promises) -> None:
         # Writing on and reading again takes its time: one state in four.

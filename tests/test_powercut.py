@@ -65,6 +65,7 @@ def record_sessions(
     *,
     sessions: int = 2,
     steps: int = 160,
+    segment_bytes: int = SEGMENT_BYTES,
 ) -> Recording[Fact]:
     """Record a log that is made, written to, closed, opened again and written on."""
     recording: Recording[Fact] = Recording()
@@ -74,7 +75,7 @@ def record_sessions(
                 root / "log",
                 sync=sync,
                 method=method,
-                segment_bytes=SEGMENT_BYTES,
+                segment_bytes=segment_bytes,
                 # Under "interval" syncs are to happen; else the keeper's watermarks are.
                 interval=0.005,
             ) as log:
@@ -120,16 +121,24 @@ def test_promises_are_kept_after_every_event(laboratory, root):
     laboratory.cut_everywhere(Disk(), root, recording, Promises())
 
 
-def test_promises_are_kept_on_a_slow_disk(laboratory, root, faults: Faults):
+@pytest.mark.parametrize("segment_bytes", [SEGMENT_BYTES, 4 * SEGMENT_BYTES])
+def test_promises_are_kept_on_a_slow_disk(laboratory, root, faults: Faults, segment_bytes):
     """Nobody is told anything before the flush that it depends on has ended, however long it takes.
 
     The delay lets many commits share a flush, and lets others run while it lasts.
     """
     faults.delay("fdatasync", 3, times=0)
     recording = record_sessions(
-        root, laboratory.dice, "group", "fdatasync", 4, sessions=1, steps=100
+        root,
+        laboratory.dice,
+        "group",
+        "fdatasync",
+        4,
+        sessions=1,
+        steps=60,
+        segment_bytes=segment_bytes,
     )
-    laboratory.cut_at_random(Disk(), root, recording, Promises(), cuts=200)
+    laboratory.cut_at_random(Disk(), root, recording, Promises(), cuts=120)
 
 
 def stop_at(disk: Disk, root: Path, recording: Recording[Fact], moment: int) -> Promises:
