@@ -163,6 +163,11 @@ uint64_t pd_lock_durable(const struct pd_lock *lock)
     return load(lock, WORD_MAGIC) == lock_magic ? load(lock, WORD_DURABLE) : 0;
 }
 
+uint64_t pd_lock_truncations(const struct pd_lock *lock)
+{
+    return load(lock, WORD_OLDEST);
+}
+
 uint64_t pd_lock_oldest(const struct pd_lock *lock, const uint8_t uuid[16])
 {
     const bool same = load(lock, WORD_MAGIC) == lock_magic &&

@@ -29,6 +29,8 @@ int pd_lock_watch(struct pd_lock *lock, int dir);
 /* Whether some process, this one included, has the log open for writing; -errno. */
 int pd_lock_writer_alive(const struct pd_lock *lock);
 uint64_t pd_lock_durable(const struct pd_lock *lock);
+/* What changes with each truncation, whichever log the page speaks of. */
+uint64_t pd_lock_truncations(const struct pd_lock *lock);
 /* The oldest LSN that the last writer of this log kept; 0 if the page speaks of another log. */
 uint64_t pd_lock_oldest(const struct pd_lock *lock, const uint8_t uuid[16]);
 

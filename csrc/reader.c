@@ -112,6 +112,11 @@ static int begin_in(struct pd_reader *reader, const struct pd_segment_list *list
     return 0;
 }
 
+static bool has_writer(const struct pd_reader *reader)
+{
+    return reader->watch.fd >= 0 && pd_lock_writer_alive(&reader->watch) > 0;
+}
+
 /* Begin with the wanted record or the oldest one that is kept: 1, or 0 if there is no segment. */
 static int find_start(struct pd_reader *reader, struct pd_error *error)
 {
@@ -129,6 +134,12 @@ static int find_start(struct pd_reader *reader, struct pd_error *error)
     return rc;
 }
 
+/* Whether what comes next has been truncated away, and its file may be something else by now. */
+static bool overtaken(const struct pd_reader *reader)
+{
+    return oldest_known(reader) > reader->scan.at.next_lsn;
+}
+
 /* Go over to the segment after the current one if there is one that takes up here: 1, 0 if there
  * is none, or -errno. */
 static int try_successor(struct pd_reader *reader, struct pd_error *error)
@@ -140,10 +151,13 @@ static int try_successor(struct pd_reader *reader, struct pd_error *error)
     if (verdict == -ENOENT)
         return 0;
     if (verdict != PD_HEADER_VALID)
-        return pd_refuse_header(verdict, number, scan->at.next_lsn, error);
+        return overtaken(reader) ? gone(reader, error)
+                                 : pd_refuse_header(verdict, number, scan->at.next_lsn, error);
     if (next.header.prev_end_offset != scan->at.offset ||
         next.header.prev_checksum != scan->at.chain || next.header.base_lsn != scan->at.next_lsn) {
         pd_scan_end(&next);
+        if (overtaken(reader))
+            return gone(reader, error);
         char name[PD_NAME_BYTES];
         pd_segment_name(scan->number, name);
         return pd_error_corrupt(error, name, scan->at.offset, scan->at.next_lsn,
