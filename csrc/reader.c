@@ -112,11 +112,6 @@ static int begin_in(struct pd_reader *reader, const struct pd_segment_list *list
     return 0;
 }
 
-static bool has_writer(const struct pd_reader *reader)
-{
-    return reader->watch.fd >= 0 && pd_lock_writer_alive(&reader->watch) > 0;
-}
-
 /* Begin with the wanted record or the oldest one that is kept: 1, or 0 if there is no segment. */
 static int find_start(struct pd_reader *reader, struct pd_error *error)
 {

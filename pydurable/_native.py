@@ -90,6 +90,14 @@ def _exception(error: Any, path: str) -> Exception:
     return OSError(error.code, message, filename)
 
 
+def _c_path(path: str) -> bytes:
+    """The path as C takes it; C would take what stands before a null character for the whole."""
+    raw = os.fsencode(path)
+    if b"\0" in raw:
+        raise ValueError("embedded null character in path")
+    return raw
+
+
 def _destroy(log: Any) -> None:
     """Free a log that nobody can reach any more, after ending its thread if nobody closed it."""
     lib.pd_log_close(log, 0)
@@ -106,7 +114,7 @@ class NativeLog:
         out = ffi.new("struct pd_log **")
         error = ffi.new("struct pd_error *")
         settings = ffi.new("struct pd_log_options *", options)
-        if lib.pd_log_open(os.fsencode(path), settings, out, error) < 0:
+        if lib.pd_log_open(_c_path(path), settings, out, error) < 0:
             raise _exception(error, path)
         self._log = ffi.gc(out[0], _destroy)
 
@@ -195,7 +203,7 @@ class NativeReader:
         self._chunk = ffi.new("struct pd_chunk *")
         self._error = ffi.new("struct pd_error *")
         out = ffi.new("struct pd_reader **")
-        if lib.pd_reader_open(os.fsencode(path), start, out, self._error) < 0:
+        if lib.pd_reader_open(_c_path(path), start, out, self._error) < 0:
             raise _exception(self._error, path)
         self._reader = ffi.gc(out[0], lib.pd_reader_close)
 
@@ -223,7 +231,7 @@ def verify(path: str) -> Any:
     """The ``struct pd_report`` of a log."""
     report = ffi.new("struct pd_report *")
     error = ffi.new("struct pd_error *")
-    if lib.pd_log_verify(os.fsencode(path), report, error) < 0:
+    if lib.pd_log_verify(_c_path(path), report, error) < 0:
         raise _exception(error, path)
     return report
 
@@ -234,7 +242,7 @@ def uuid_bytes(report: Any) -> bytes:
 
 def repair(path: str) -> None:
     error = ffi.new("struct pd_error *")
-    if lib.pd_log_repair(os.fsencode(path), error) < 0:
+    if lib.pd_log_repair(_c_path(path), error) < 0:
         raise _exception(error, path)
 
 
