@@ -37,7 +37,7 @@ class Writer:
         if self.alone:
             actions += [self.append] * 6
         if self.alone or self.number % 10 == 0:
-            actions += [self.truncate]
+            actions += [self.truncate] * 2
         for _ in range(steps):
             self.dice.choice(actions)()
 
@@ -85,7 +85,7 @@ class Writer:
         self._promise()
 
     def truncate(self) -> None:
-        lsn = max(1, self.log.next_lsn - self.dice.randrange(60))
+        lsn = max(1, self.log.next_lsn - self.dice.randrange(40))
         self.note(TruncationBegun(lsn))
         self.log.truncate_before(lsn)
         self.note(TruncationDone(lsn))

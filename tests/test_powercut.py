@@ -17,7 +17,7 @@ import pytest
 from _disk import Disk, Replay
 from _faults import Faults
 from _history import Fact, Promises
-from _powercut import Laboratory, new_seed, open_after_cut, scratch, shown
+from _powercut import Laboratory, new_seed, open_after_cut, recovered, scratch, shown
 from _recording import Recording
 from _targets import SEGMENT_BYTES, WAITING, skip_if_refused
 from _workload import run_writers
@@ -141,16 +141,16 @@ def test_promises_are_kept_on_a_slow_disk(laboratory, root, faults: Faults, segm
     laboratory.cut_at_random(Disk(), root, recording, Promises(), cuts=120)
 
 
-def stop_at(disk: Disk, root: Path, recording: Recording[Fact], moment: int) -> Promises:
-    """Let the run happen up to a moment; return what it has promised by then."""
+def stop_at(
+    disk: Disk, root: Path, recording: Recording[Fact], moment: int, promises: Promises
+) -> None:
+    """Let the run happen up to a moment, and add what it has promised by then."""
     replay = Replay(disk, root)
-    promises = Promises()
     for event in recording.events[:moment]:
         replay.apply(event)
         fact = recording.fact(event)
         if fact is not None:
             promises.add(fact)
-    return promises
 
 
 def record_recovery(root: Path, number: int, steps: int) -> Recording[Fact]:
@@ -180,7 +180,8 @@ def test_recovery_may_be_cut_as_well(laboratory, root, tmp_path, threads):
     for attempt in range(4):
         disk = Disk()
         moment = laboratory.dice.randrange(len(recording.events))
-        promises = stop_at(disk, root, recording, moment)
+        promises = Promises()
+        stop_at(disk, root, recording, moment, promises)
         crashed = tmp_path / f"crashed-{attempt}"
         disk.write_after_cut(crashed, laboratory.dice)
         survived = Disk.holding(crashed)
@@ -196,13 +197,81 @@ def test_a_cut_after_a_kill_takes_nothing_that_recovery_has_shown(laboratory, ro
     for attempt in range(8):
         disk = Disk()
         moment = laboratory.dice.randrange(len(recording.events))
-        promises = stop_at(disk, root, recording, moment)
+        promises = Promises()
+        stop_at(disk, root, recording, moment, promises)
         disk.end_process()
         killed = tmp_path / f"killed-{attempt}"
         disk.write_cached(killed)
-        recovery = record_recovery(killed, 1000 + attempt, steps=60)
+        recovery = record_recovery(killed, 1000 + attempt, steps=100)
         laboratory.cut_at_random(disk, killed, recovery, promises, cuts=25)
         shutil.rmtree(killed)
+
+
+def record_anything(
+    root: Path, dice: random.Random, promises: Promises, number: int
+) -> Recording[Fact]:
+    """Record a session with options at random, after holding the log against the promises."""
+    sync = dice.choice(["none", "interval", "group", "group", "each"])
+    recording: Recording[Fact] = Recording()
+    with (
+        recording.running(),
+        Log(
+            root / "log",
+            sync=sync,
+            method=dice.choice(["fdatasync", "fdatasync", "fsync", "dsync"]),
+            interval=dice.choice([0.002, 60]),
+            segment_bytes=dice.choice([1, 1, 2]) * SEGMENT_BYTES,
+            max_pending_bytes=dice.choice([256 << 10, 8 << 20]),
+            commit_delay=dice.choice([0, 0, 0.0005]),
+            lanes=dice.choice([1, 2]),
+        ) as log,
+    ):
+        promises.check(log.oldest_lsn, recovered(log))
+        recording.note(shown(log))
+        threads = dice.choice([1, 1, 2, 4, 8])
+        run_writers(
+            log,
+            recording.note,
+            dice,
+            threads=threads,
+            steps=dice.randrange(200) // threads,
+            waits=sync in WAITING,
+            first_number=number,
+        )
+    return recording
+
+
+def live_through_cuts(laboratory: Laboratory, place: Path, generations: int) -> None:
+    """One log, whose every session ends with a kill or a cut at a random moment."""
+    dice = laboratory.dice
+    print(f"PYDURABLE_SEED={laboratory.seed}")  # shown if this fails
+    disk, promises = Disk(), Promises()
+    root = place / "life-0"
+    root.mkdir()
+    for generation in range(generations):
+        recording = record_anything(root, dice, promises, generation * 10)
+        stop_at(disk, root, recording, dice.randrange(len(recording.events)), promises)
+        shutil.rmtree(root)
+        root = place / f"life-{generation + 1}"
+        if dice.random() < 0.5:
+            # Killed: what is pending stays so, and a later cut may still take it.
+            disk.end_process()
+            disk.write_cached(root)
+        else:
+            disk.write_after_cut(root, dice)
+            disk = Disk.holding(root)
+
+
+def test_a_log_lives_through_cuts_and_kills(laboratory, tmp_path):
+    """The same log keeps its promises from session to session, with whatever options."""
+    live_through_cuts(laboratory, tmp_path, generations=25)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("repetition", range(4))
+def test_a_log_lives_long(laboratory, tmp_path, repetition):
+    """The same for some hundred sessions."""
+    live_through_cuts(laboratory, tmp_path, generations=200)
 
 
 def test_a_torn_record_is_never_shown(log_path, tmp_path):
