@@ -55,8 +55,8 @@ def _log(sync: str, lanes: int = 2) -> Opener:
     def open_log(directory: Path, terms: Terms) -> Committer:
         import pydurable
 
-        # "paranoid" prescribes its method; the others use what was chosen before.
-        method = "auto" if sync == "paranoid" else terms.method
+        # The method was chosen among ways to sync each commit; the other targets have their own.
+        method = terms.method if sync in ("group", "each") else "auto"
         return pydurable.Log(directory / "log", sync=sync, method=method, lanes=lanes)
 
     return open_log

@@ -9,17 +9,18 @@ from typing import Any
 from bench.cells import Cell
 from bench.rounds import CellResults
 
-PYTHON_SYNC = "fdatasync"
+# fsync and O_DSYNC do the same as fdatasync, and more; beside a busy thread the plain way wins.
+PYTHONS = ("fdatasync", "python-group", "python-1ms")
 ONE, EIGHT, MANY = (Cell(threads, 64) for threads in (1, 8, 64))
 MANY_BUSY = Cell(64, 64, busy=True)
 
 
 @dataclass(frozen=True)
 class RatioGoal:
-    """In this cell, pydurable's group commit is to reach so many times the other's rate."""
+    """In this cell, pydurable's group commit is to reach so many times the best other's rate."""
 
     cell: Cell
-    other: str
+    others: tuple[str, ...]
     meaning: str
     at_least: float
 
@@ -49,16 +50,16 @@ class Outcome:
 
 OURS = "pydurable-group"
 RATIOS = (
-    RatioGoal(ONE, "floor", "the C floor loop, same method", 0.95),
-    RatioGoal(ONE, PYTHON_SYNC, "pure-Python append + fdatasync", 1.35),
-    RatioGoal(ONE, "sqlite3", "sqlite3", 1.05),
-    RatioGoal(EIGHT, "pydurable-lanes1", "the same engine, one batch in flight", 1.2),
-    RatioGoal(EIGHT, "plyvel", "plyvel", 1.4),
-    RatioGoal(MANY, "engine", "the same engine driven by C threads", 0.8),
-    RatioGoal(MANY, "plyvel", "plyvel", 1.3),
-    RatioGoal(MANY, "python-group", "the best pure-Python group commit", 1.5),
-    RatioGoal(MANY, "python-1ms", "the 1 ms group commit", 2.5),
-    RatioGoal(MANY_BUSY, "python-group", "the best pure-Python group commit", 2.0),
+    RatioGoal(ONE, ("floor",), "the C floor loop, same method", 0.95),
+    RatioGoal(ONE, ("fdatasync",), "pure-Python append + fdatasync", 1.35),
+    RatioGoal(ONE, ("sqlite3",), "sqlite3", 1.05),
+    RatioGoal(EIGHT, ("pydurable-lanes1",), "the same engine, one batch in flight", 1.2),
+    RatioGoal(EIGHT, ("plyvel",), "plyvel", 1.4),
+    RatioGoal(MANY, ("engine",), "the same engine driven by C threads", 0.8),
+    RatioGoal(MANY, ("plyvel",), "plyvel", 1.3),
+    RatioGoal(MANY, ("python-group",), "the best pure-Python group commit", 1.5),
+    RatioGoal(MANY, ("python-1ms",), "the 1 ms group commit", 2.5),
+    RatioGoal(MANY_BUSY, PYTHONS, "the best pure Python", 2.0),
 )
 FIGURES = (
     FigureGoal("open", "open_ms", "opening an empty log", 10, "ms", at_most=True),
@@ -84,7 +85,7 @@ FIGURES = (
 )
 # Every contender that a goal names, and in which cells.
 CELLS = tuple(dict.fromkeys(goal.cell for goal in RATIOS))
-NAMES = frozenset({OURS, *(goal.other for goal in RATIOS)})
+NAMES = frozenset({OURS, *(name for goal in RATIOS for name in goal.others)})
 
 
 def outcomes(cells: dict[Cell, CellResults], figures: dict[str, Any]) -> list[Outcome]:
@@ -98,7 +99,7 @@ def outcomes(cells: dict[Cell, CellResults], figures: dict[str, Any]) -> list[Ou
 def _ratio_outcome(goal: RatioGoal, results: CellResults | None) -> Outcome:
     meaning = f"{goal.cell}: times {goal.meaning}"
     wanted = f">= {goal.at_least:.2f}"
-    ratios = results.ratios(OURS, (goal.other,)) if results else []
+    ratios = results.ratios(OURS, goal.others) if results else []
     if not ratios:
         return Outcome(meaning, wanted, None, None)
     reached = median(ratios)

@@ -102,13 +102,12 @@ class PythonGroup:
         get, get_nowait = self.queue.get, self.queue.get_nowait
         closing = False
         while not closing:
-            batch = [get()]
+            taken = [get()]
             with contextlib.suppress(Empty):
                 while True:
-                    batch.append(get_nowait())
-            if None in batch:
-                batch.remove(None)
-                closing = True
+                    taken.append(get_nowait())
+            batch = [entry for entry in taken if entry is not None]
+            closing = len(batch) < len(taken)
             if batch:
                 self._flush(batch)
 

@@ -121,7 +121,9 @@ def log_tables(figures: dict[str, Any]) -> list[Table]:
 def goal_table(outcomes: list[Outcome]) -> Table:
     """Lay out the goals."""
     words = {True: "met", False: "NOT MET", None: "-"}
-    rows = [(o.meaning, o.goal, o.reached or "not measured", words[o.met]) for o in outcomes]
+    rows: list[tuple[str, ...]] = [
+        (o.meaning, o.goal, o.reached or "not measured", words[o.met]) for o in outcomes
+    ]
     return Table("Goals", ("pydurable's group commit", "goal", "reached", ""), rows)
 
 

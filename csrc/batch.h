@@ -14,7 +14,8 @@
  *        8  u32  version
  *       12  u32  CRC-32C of these 128 bytes with this field zero
  *       16  u32  block size: batches begin and end on its multiples
- *       20  u32  flags: bits 0-7 method, bit 8 writing zeros ahead pays here
+ *       20  u32  flags: bits 0-7 method, bit 8 writing zeros ahead pays here, bits 16-23 the
+ *                method that was measured to be the fastest, 0 if none was
  *       24  u8x16 uuid of the log
  *       40  u64  number of the segment
  *       48  u64  base LSN: that of its first record
@@ -64,7 +65,7 @@ enum {
     PD_BLOCK_MAX = 4096
 };
 
-enum { PD_SEGMENT_METHOD_MASK = 0xff, PD_SEGMENT_PREZERO = 0x100 };
+enum { PD_SEGMENT_METHOD_MASK = 0xff, PD_SEGMENT_PREZERO = 0x100, PD_SEGMENT_MEASURED_SHIFT = 16 };
 enum { PD_BATCH_WATERMARK = 1, PD_BATCH_CLOSE = 2 };
 
 struct pd_segment_header {

@@ -71,7 +71,8 @@ static int fault_open(int dir, const char *name, int flags, int extra, mode_t mo
     REFUSE(rule);
     int fd = pd_sys_posix.open(dir, name, flags, extra, mode);
     if (fd >= 0)
-        pd_record(PD_CALL_OPEN, fd, dir, (uint64_t)flags, name, strlen(name));
+        pd_record(PD_CALL_OPEN, fd, dir,
+                  (uint64_t)(unsigned)flags | (uint64_t)(unsigned)extra << 32, name, strlen(name));
     return fd;
 }
 
@@ -93,19 +94,20 @@ static ssize_t fault_read(int fd, void *data, size_t size, int64_t offset)
     return (ssize_t)leave(rule, pd_sys_posix.read(fd, data, size, offset));
 }
 
+/* From its beginning on some of a write may be on the medium; a sync covers it once it has ended.
+ * So both moments are recorded, here and for a sync. */
 static ssize_t fault_write(int fd, const void *data, size_t size, int64_t offset)
 {
     struct rule rule = arrive(PD_CALL_WRITE);
     REFUSE(rule);
     if (rule.mode == PD_FAULT_SHORT && size > 1)
         size /= 2;
+    uint64_t begun = pd_record(PD_CALL_WRITE, fd, offset, 0, data, size);
     ssize_t n = pd_sys_posix.write(fd, data, size, offset);
-    if (n > 0)
-        pd_record(PD_CALL_WRITE, fd, offset, 0, data, (size_t)n);
+    pd_record(PD_CALL_WRITE, fd, n, begun, NULL, 0);
     return (ssize_t)leave(rule, n);
 }
 
-/* A sync covers the writes that ended before it began, so both moments are recorded. */
 static int faulted_sync(int call, int fd, int (*sync)(int))
 {
     struct rule rule = arrive(call);

@@ -53,7 +53,7 @@ void pd_log_poison(struct pd_log *log, const struct pd_error *error)
     log->poisoned = true;
     pd_ring_stop(log);
     for (int i = 0; i < PD_SLOTS; i++)
-        pthread_cond_broadcast(&log->slots[i].wake);
+        pd_wait_wake(&log->slots[i], true);
     pthread_cond_broadcast(&log->room);
     pthread_cond_broadcast(&log->quiet);
     pd_keeper_wake(log);
@@ -80,7 +80,7 @@ static unsigned settle(struct pd_log *log)
         if (!slot->landed)
             break;
         log->written_lsn = slot->first_lsn + slot->count - 1;
-        log->acked_seq++;
+        __atomic_store_n(&log->acked_seq, log->acked_seq + 1, __ATOMIC_RELEASE);
         log->expected = slot->callers;
         /* Those that wait find their batch acknowledged and leave the count alone. */
         if (slot->waiters)
@@ -98,14 +98,14 @@ static unsigned settle(struct pd_log *log)
     return woken;
 }
 
-/* Wake whoever can make use of a free lane: NULL, or a condition to signal. */
-static pthread_cond_t *hand_over(struct pd_log *log)
+/* Wake whoever can make use of a free lane: NULL, or a slot of which one thread is to wake. */
+static struct pd_slot *hand_over(struct pd_log *log)
 {
     struct pd_slot *slot = pd_group_filling(log);
     if (!pd_group_has_content(slot) || !pd_group_is_due(log))
         return NULL;
     if (slot->waiters)
-        return &slot->wake;
+        return slot;
     pd_keeper_wake(log);
     return NULL;
 }
@@ -115,15 +115,15 @@ static pthread_cond_t *hand_over(struct pd_log *log)
 static void settle_and_wake(struct pd_log *log)
 {
     const unsigned woken = settle(log);
-    pthread_cond_t *next = hand_over(log);
+    struct pd_slot *next = hand_over(log);
     if (!woken && !next)
         return;
     pthread_mutex_unlock(&log->mutex);
     if (next)
-        pthread_cond_signal(next);
+        pd_wait_wake(next, false);
     for (unsigned i = 0; i < PD_SLOTS; i++)
         if (woken & 1u << i)
-            pthread_cond_broadcast(&log->slots[i].wake);
+            pd_wait_wake(&log->slots[i], true);
     pthread_mutex_lock(&log->mutex);
 }
 
@@ -146,8 +146,10 @@ static size_t seal(struct pd_log *log, struct pd_slot *slot, uint64_t *offset)
     if (log->commit_delay_ns && slot->count && log->target != PD_TARGET_EACH) {
         uint64_t until = pd_sys_now_ns() + log->commit_delay_ns;
         for (uint64_t now;
-             !log->poisoned && slot->used < log->batch_limit && (now = pd_sys_now_ns()) < until;)
-            (void)pd_sys_cond_wait(&slot->wake, &log->mutex, until - now);
+             !log->poisoned && slot->used < log->batch_limit && (now = pd_sys_now_ns()) < until;) {
+            pd_wait_sleep(log, slot, until - now);
+            pthread_mutex_lock(&log->mutex);
+        }
     }
     wait_for_zeros(log, slot);
     slot->led = false;
@@ -311,31 +313,6 @@ int pd_group_accept(struct pd_log *log, const void *data, size_t size, uint32_t 
     return 0;
 }
 
-int pd_group_wait(struct pd_log *log, uint64_t seq)
-{
-    uint64_t until = 0;
-    for (;;) {
-        if (log->acked_seq > seq)
-            return PD_DONE;
-        if (log->poisoned)
-            return -log->poison.code;
-        struct pd_slot *slot = &log->slots[seq % PD_SLOTS];
-        if (seq == log->filling_seq && pd_group_is_due(log)) {
-            pd_group_lead(log);
-            continue;
-        }
-        const uint64_t now = pd_sys_now_ns();
-        if (!until)
-            until = now + PD_WAIT_SLICE_NS;
-        else if (now >= until)
-            return PD_WAITING;
-        slot->waiters++;
-        (void)pd_sys_cond_wait(&slot->wake, &log->mutex, until - now);
-        if (log->acked_seq <= seq)
-            slot->waiters--;
-    }
-}
-
 /* Make the filling batch one that is written even without a record. */
 static int accept_mark(struct pd_log *log, uint32_t flags)
 {
@@ -369,10 +346,15 @@ int pd_group_mark(struct pd_log *log, uint32_t flags)
 
 int pd_group_sync_written(struct pd_log *log)
 {
-    while (log->syncing && !log->poisoned)
+    /* A rotation ends by closing the descriptor that would be synced here. */
+    while ((log->syncing || log->rotating) && !log->poisoned)
         (void)pd_sys_cond_wait(&log->quiet, &log->mutex, PD_WAIT_SLICE_NS);
-    if (log->poisoned)
-        return -log->poison.code;
+    return log->poisoned ? -log->poison.code : pd_group_sync_now(log);
+}
+
+int pd_group_sync_now(struct pd_log *log)
+{
+    assert(!log->syncing);
     const uint64_t target = log->written_lsn;
     const int fd = log->files.sync;
     log->syncing = true;

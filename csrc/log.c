@@ -8,6 +8,9 @@
 #include <errno.h>
 #include <string.h>
 
+/* How often a close looks whether the last call has ended. */
+static const uint64_t leave_poll_ns = 1000000;
+
 int pd_log_enter(struct pd_log *log)
 {
     /* In a child the mutex may be held by a thread that does not exist here. */
@@ -20,14 +23,13 @@ int pd_log_enter(struct pd_log *log)
     if (rc < 0)
         pthread_mutex_unlock(&log->mutex);
     else
-        log->users++;
+        (void)__atomic_fetch_add(&log->users, 1, __ATOMIC_RELAXED);
     return rc;
 }
 
 void pd_log_leave(struct pd_log *log)
 {
-    if (--log->users == 0 && log->closing)
-        pthread_cond_broadcast(&log->quiet);
+    (void)__atomic_fetch_sub(&log->users, 1, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&log->mutex);
 }
 
@@ -56,7 +58,7 @@ int pd_log_commit(struct pd_log *log, const void *data, size_t size, uint32_t co
     if (rc == PD_DONE) {
         pd_group_filling(log)->callers++;
         *ticket = (struct pd_ticket){log->next_lsn - 1, log->filling_seq};
-        rc = pd_group_wait(log, ticket->seq);
+        return pd_group_wait_and_leave(log, ticket->seq);
     }
     pd_log_leave(log);
     return rc;
@@ -67,10 +69,8 @@ int pd_log_wait(struct pd_log *log, const struct pd_ticket *ticket)
     if (log->forked)
         return -ECHILD;
     pthread_mutex_lock(&log->mutex);
-    log->users++;
-    int rc = pd_group_wait(log, ticket->seq);
-    pd_log_leave(log);
-    return rc;
+    (void)__atomic_fetch_add(&log->users, 1, __ATOMIC_RELAXED);
+    return pd_group_wait_and_leave(log, ticket->seq);
 }
 
 /* The last batch that anything was accepted into. */
@@ -209,9 +209,10 @@ int pd_log_close(struct pd_log *log, uint64_t ring_tail)
     }
     log->closing = true;
     pd_ring_stop(log);
-    /* Those who are inside a call finish it; nobody enters any more. */
-    while (log->users > 0)
-        pthread_cond_wait(&log->quiet, &log->mutex);
+    /* Those who are inside a call finish it; nobody enters any more.  Some leave without the
+     * mutex, and so without a word: look again soon. */
+    while (__atomic_load_n(&log->users, __ATOMIC_ACQUIRE) > 0)
+        (void)pd_sys_cond_wait(&log->quiet, &log->mutex, leave_poll_ns);
     pthread_mutex_unlock(&log->mutex);
     /* Before the closing batch, after which the keeper must not write another. */
     pd_keeper_stop(log);

@@ -4,6 +4,7 @@
  *   open.c      from a path to a log that takes commits, and back
  *   log.c       the calls: each takes the mutex and hands over to the parts
  *   group.c     accept records, fill batches, lead, acknowledge in order
+ *   wait.c      how committing threads wait for their batch
  *   rotate.c    go over to the next segment; truncate_before
  *   keeper.c    the background thread: spares, zeros ahead, interval syncs, idle watermarks
  *   ring.c      records that were appended without a system call
@@ -46,7 +47,7 @@ struct pd_slot {
     uint32_t waiters; /* threads in C that wait for this batch */
     bool led;         /* some thread has undertaken to seal it */
     bool landed;      /* written, and synced if the target asks for it */
-    pthread_cond_t wake;
+    uint32_t wake;    /* a word to wait on: changed, atomically, for whoever waits for this batch */
 };
 
 enum pd_spare_state { PD_SPARE_NONE, PD_SPARE_PREPARING, PD_SPARE_READY };
@@ -56,6 +57,7 @@ struct pd_log {
     int dir;
     int target;
     int method;
+    int measured;  /* the method found to be the fastest here, 0 if none was looked for */
     int data_sync; /* enum pd_io_sync: what a lane calls after its write */
     int file_sync; /* what an explicit sync calls */
     uint32_t lanes;
@@ -73,11 +75,11 @@ struct pd_log {
     pthread_cond_t quiet; /* something that was in flight has ended */
     bool closing;
     bool closed;
-    uint32_t users; /* threads inside a call */
+    uint32_t users; /* threads inside a call; atomic */
 
     /* Batches. */
     struct pd_slot slots[PD_SLOTS];
-    uint64_t acked_seq;
+    uint64_t acked_seq; /* read without the mutex by those who wait, atomically */
     uint64_t filling_seq;
     bool lane_busy[PD_LANES_MAX];
     uint32_t expected; /* commits that the last acknowledged batch sent home, likely to come back */
@@ -148,12 +150,12 @@ void pd_group_lead(struct pd_log *log);
 int pd_group_make_room(struct pd_log *log, size_t frame_bytes);
 /* Add frames; there is room.  -ENOMEM, and nothing is added, or 0. */
 int pd_group_accept(struct pd_log *log, const void *data, size_t size, uint32_t count);
-/* PD_DONE once batch seq is acknowledged, PD_WAITING after a slice. */
-int pd_group_wait(struct pd_log *log, uint64_t seq);
 /* Write a batch that says how far the log is durable, and wait for it. */
 int pd_group_mark(struct pd_log *log, uint32_t flags);
-/* Force out what is written. */
+/* Force out what is written, once nobody else does and no rotation is under way. */
 int pd_group_sync_written(struct pd_log *log);
+/* The same at once: for the rotation itself, after it has drained the log. */
+int pd_group_sync_now(struct pd_log *log);
 int pd_group_usable(const struct pd_log *log);
 void pd_log_poison(struct pd_log *log, const struct pd_error *error);
 bool pd_log_is_durable_target(const struct pd_log *log);
@@ -166,6 +168,16 @@ uint64_t pd_log_max_record(const struct pd_log *log);
 
 /* open.c: give back everything but the struct; returns the first failure of a close. */
 int pd_log_release(struct pd_log *log);
+
+/* wait.c; the mutex is held on entry, and on return unless it says otherwise. */
+/* PD_DONE once batch seq is acknowledged, PD_WAITING after a slice. */
+int pd_group_wait(struct pd_log *log, uint64_t seq);
+/* The same as the end of a call: leaves the log and lets go of the mutex. */
+int pd_group_wait_and_leave(struct pd_log *log, uint64_t seq);
+/* Let one or all who wait for a slot's batch look again; with or without the mutex. */
+void pd_wait_wake(struct pd_slot *slot, bool all);
+/* Sleep until the slot's word changes or the time is over.  The mutex is not held on return. */
+void pd_wait_sleep(struct pd_log *log, struct pd_slot *slot, uint64_t ns);
 
 /* rotate.c; the mutex is held on entry and on return. */
 int pd_log_rotate(struct pd_log *log);

@@ -86,9 +86,21 @@ static int probe(struct pd_log *log, struct pd_error *error)
     int rc = pd_probe(log->dir, &best, error);
     if (rc < 0)
         return rc;
-    log->method = best.method;
+    log->method = log->measured = best.method;
     log->shape.prezero = best.prezero;
     return 0;
+}
+
+/* What "auto" stands for: what was measured, now or when the log was made. */
+static int choose_automatically(struct pd_log *log, struct pd_error *error)
+{
+    /* Who does not wait for the disk has nothing to gain from O_DIRECT or O_DSYNC. */
+    if (!pd_log_is_durable_target(log)) {
+        log->method = pd_sys_needs_fullfsync() ? PD_METHOD_FULLFSYNC : PD_METHOD_FDATASYNC;
+        return 0;
+    }
+    log->method = log->measured;
+    return log->measured ? 0 : probe(log, error);
 }
 
 /* Settle method, block size and shape: as asked for, as remembered, or as measured. */
@@ -98,15 +110,12 @@ static int choose_method(struct pd_log *log, const struct pd_log_options *option
     const bool automatic = options->method == PD_METHOD_AUTO;
     log->shape = (struct pd_segment_shape){options->segment_bytes,
                                            pd_sys_filesystem(log->dir) == PD_FS_PLAIN};
-    log->method = options->method;
-    int rc = 0;
     if (remembered) {
         log->shape.prezero = (remembered->flags & PD_SEGMENT_PREZERO) != 0;
-        if (automatic)
-            log->method = (int)(remembered->flags & PD_SEGMENT_METHOD_MASK);
-    } else if (automatic) {
-        rc = probe(log, error);
+        log->measured = (int)(remembered->flags >> PD_SEGMENT_MEASURED_SHIFT) & 0xff;
     }
+    log->method = options->method;
+    int rc = automatic ? choose_automatically(log, error) : 0;
     log->block_bytes = pd_probe_block_bytes(log->lock.fd, log->method);
     /* The log may have moved to a filesystem that cannot do what it remembers. */
     if (rc == 0 && log->block_bytes == 0 && automatic) {
@@ -191,7 +200,7 @@ static int adopt(struct pd_log *log, const struct pd_log_options *options,
         return rc;
     if (can_continue(log, found)) {
         log->zeroed_to = log->write_offset;
-        log->zero_off = !log->shape.prezero;
+        log->zero_off = !log->shape.prezero || !pd_log_is_durable_target(log);
         return pd_segment_open_files(log->dir, log->segment.number, log->method, log->target,
                                      log->lanes, &log->files, error);
     }
@@ -268,8 +277,6 @@ static void set_options(struct pd_log *log, const struct pd_log_options *options
     pd_sys_cond_init(&log->room);
     pd_sys_cond_init(&log->quiet);
     pd_sys_cond_init(&log->keeper_wake);
-    for (int i = 0; i < PD_SLOTS; i++)
-        pd_sys_cond_init(&log->slots[i].wake);
 }
 
 /* What the parts need once the active segment is known. */
@@ -343,8 +350,6 @@ void pd_log_free(struct pd_log *log)
         pthread_cond_destroy(&log->room);
         pthread_cond_destroy(&log->quiet);
         pthread_cond_destroy(&log->keeper_wake);
-        for (int i = 0; i < PD_SLOTS; i++)
-            pthread_cond_destroy(&log->slots[i].wake);
     }
     pd_ring_close(log);
     free(log);

@@ -3,6 +3,22 @@
  *
  * Events stand one after another in memory: u32 call, u32 size of data, i64 a, i64 b, u64 c, u64
  * number of the event, then the data.  Numbers start at 1 and say in which order things happened.
+ *
+ *   call              a    b         c                                data
+ *   open              fd   dir fd    flags, PD_OPEN_* in bits 32 on   name
+ *   close             fd
+ *   write, begun      fd   offset    0                                what is written
+ *   write, ended      fd   bytes     number of its beginning
+ *   a sync, begun     fd   0         0
+ *   a sync, ended     fd   1         number of its beginning
+ *   allocate,
+ *   truncate          fd   size
+ *   rename            dir                                             from, a zero byte, to
+ *   unlink            dir                                             name
+ *   mkdir                                                             path
+ *   a mark (PD_CALL_COUNT)        its value
+ *
+ * A sync that fails has no end; a write that fails ends with a negative number of bytes.
  */
 #include "fault.h"
 

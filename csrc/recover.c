@@ -161,6 +161,8 @@ static int walk_last(int dir, uint64_t number, struct pd_recovery *out, struct p
     int rc = begin(&scan, dir, number, error);
     if (rc < 0)
         return rc;
+    /* Its end borders on space that was never written, which is not to be drawn into the cache. */
+    pd_sys_no_readahead(scan.fd);
     do {
         rc = walk(&scan, UINT64_MAX, out, error);
         if (rc == 0)

@@ -38,7 +38,8 @@ int pd_log_start_segment(struct pd_log *log, uint64_t serial, bool zeroed, struc
     struct pd_segment_header header = {
         .version = PD_FORMAT_VERSION,
         .block_bytes = log->block_bytes,
-        .flags = (uint32_t)log->method | (log->shape.prezero ? PD_SEGMENT_PREZERO : 0),
+        .flags = (uint32_t)log->method | (log->shape.prezero ? PD_SEGMENT_PREZERO : 0) |
+                 (uint32_t)log->measured << PD_SEGMENT_MEASURED_SHIFT,
         .number = log->segment.number + 1,
         .base_lsn = log->next_lsn,
         .size = log->segment_bytes,
@@ -69,7 +70,7 @@ int pd_log_start_segment(struct pd_log *log, uint64_t serial, bool zeroed, struc
     log->files = files;
     log->segment = header;
     log->write_offset = PD_DATA_OFFSET;
-    log->zero_off = zeroed || !log->shape.prezero;
+    log->zero_off = zeroed || !log->shape.prezero || !pd_log_is_durable_target(log);
     log->zeroed_to = PD_DATA_OFFSET + PD_PREPARED_ZEROS;
     return 0;
 }
@@ -90,7 +91,7 @@ int pd_log_rotate(struct pd_log *log)
     int rc = drain(log) ? 0 : -log->poison.code;
     /* The successor will say where this segment ends, so that end has to be durable first. */
     if (rc == 0 && !pd_log_is_durable_target(log))
-        rc = pd_group_sync_written(log);
+        rc = pd_group_sync_now(log);
     if (rc == 0) {
         uint64_t serial = 0;
         bool zeroed = false;
@@ -126,7 +127,7 @@ static size_t count_below(const struct pd_log *log, uint64_t lsn)
     return n;
 }
 
-/* Take n segments at the front away, the first of them as the spare if there is none.  The mutex
+/* Take n segments at the front away, one of them as the spare if there is none.  The mutex
  * is held on entry and on return; retiring keeps rotation away meanwhile. */
 static int retire(struct pd_log *log, size_t n)
 {
@@ -138,18 +139,23 @@ static int retire(struct pd_log *log, size_t n)
     pthread_mutex_unlock(&log->mutex);
     int rc = 0;
     size_t done = 0;
+    bool recycled = false;
     while (done < n && rc == 0) {
-        rc = pd_segment_retire(log->dir, log->segments.entries[done].number, recycle && done == 0,
-                               serial, &error);
-        if (rc == 0)
+        const uint64_t number = log->segments.entries[done].number;
+        const bool reuse =
+            recycle && !recycled && pd_segment_is_whole(log->dir, number, log->segment_bytes);
+        rc = pd_segment_retire(log->dir, number, reuse, serial, &error);
+        if (rc == 0) {
+            recycled = recycled || reuse;
             done++;
+        }
     }
     const int synced = done > 0 ? pd_io_sync_dir(log->dir) : 0;
     pthread_mutex_lock(&log->mutex);
     log->segments.count -= done;
     memmove(log->segments.entries, log->segments.entries + done,
             log->segments.count * sizeof *log->segments.entries);
-    const bool recycled = recycle && done > 0 && synced == 0;
+    recycled = recycled && synced == 0;
     if (recycle)
         log->spare = recycled ? PD_SPARE_READY : PD_SPARE_NONE;
     if (recycled) {

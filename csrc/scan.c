@@ -138,15 +138,16 @@ bool pd_scan_in_window(const struct pd_scan *scan)
            windowed(scan, offset) >= PD_BATCH_BYTES + (size_t)batch.payload_bytes;
 }
 
-/* Judge the block at offset, of which the window holds a batch header's worth. */
-static void judge(const struct pd_scan *scan, uint64_t offset, struct pd_scan_beyond *out)
+/* Judge what may be a batch header at offset. */
+static void judge(const struct pd_scan *scan, const uint8_t *bytes, uint64_t offset,
+                  struct pd_scan_beyond *out)
 {
     struct pd_batch_header batch;
-    if (!pd_batch_decode(window_at(scan, offset), scan->header.salt, offset, &batch))
+    if (!pd_batch_begins(bytes) || !pd_batch_decode(bytes, scan->header.salt, offset, &batch))
         return;
     uint64_t end = offset + PD_BATCH_BYTES + batch.payload_bytes;
     if (end > out->end)
-        out->end = end < scan->size ? end : scan->size;
+        out->end = end < scan->header.size ? end : scan->header.size;
     /* A damaged place may itself be a batch whose header still says which records it held. */
     if (batch.durable_lsn >= scan->at.next_lsn && batch.durable_lsn >= out->last_lsn) {
         out->covers = true;
@@ -155,26 +156,50 @@ static void judge(const struct pd_scan *scan, uint64_t offset, struct pd_scan_be
     }
 }
 
+/* Judge the blocks from offset up to end, behind which there is nothing but zeros: 0 or -errno. */
+static int judge_stretch(struct pd_scan *scan, uint64_t offset, uint64_t end,
+                         struct pd_scan_beyond *out)
+{
+    const uint64_t block = scan->header.block_bytes;
+    const uint64_t size = scan->size;
+    scan->size = end; /* so that the window ends there, too */
+    int rc;
+    while ((rc = want(scan, offset, PD_BATCH_BYTES)) > 0)
+        for (; windowed(scan, offset) >= PD_BATCH_BYTES; offset += block)
+            judge(scan, window_at(scan, offset), offset, out);
+    for (; rc == 0 && offset < end && want(scan, offset, (size_t)(end - offset)) > 0;
+         offset += block) {
+        uint8_t bytes[PD_BATCH_BYTES] = {0};
+        memcpy(bytes, window_at(scan, offset), (size_t)(end - offset));
+        judge(scan, bytes, offset, out);
+    }
+    scan->size = size;
+    return rc;
+}
+
 int pd_scan_look_beyond(struct pd_scan *scan, struct pd_scan_beyond *out)
 {
     const uint64_t block = scan->header.block_bytes;
     uint64_t offset = scan->at.offset;
     *out = (struct pd_scan_beyond){.end = offset};
     pd_scan_refresh(scan);
+    /* Space that was never written reads as zeros and need not be read at all; a filesystem that
+     * cannot tell is read to the end.  Without readahead: pages that it brings in count as data
+     * the next time. */
+    pd_sys_no_readahead(scan->fd);
     while (offset + PD_BATCH_BYTES <= scan->size) {
-        /* Space that was never written reads as zeros and need not be read at all.  A filesystem
-         * that cannot tell is read to the end. */
-        int64_t data = pd_sys->seek(scan->fd, (int64_t)offset, PD_SEEK_DATA);
+        const int64_t data = pd_sys->seek(scan->fd, (int64_t)offset, PD_SEEK_DATA);
         if (data == -ENXIO)
             break;
         if (data > (int64_t)offset)
-            offset = pd_align_up((uint64_t)data - block + 1, block);
-        int rc = want(scan, offset, PD_BATCH_BYTES);
-        if (rc <= 0)
+            offset = (uint64_t)data & ~(block - 1);
+        const int64_t hole = pd_sys->seek(scan->fd, (int64_t)offset, PD_SEEK_HOLE);
+        uint64_t end = hole > (int64_t)offset ? (uint64_t)hole : scan->size;
+        end = end < scan->size ? end : scan->size;
+        const int rc = judge_stretch(scan, offset, end, out);
+        if (rc < 0)
             return rc;
-        for (; windowed(scan, offset) >= PD_BATCH_BYTES; offset += block)
-            if (pd_batch_begins(window_at(scan, offset)))
-                judge(scan, offset, out);
+        offset = pd_align_up(end, block);
     }
     pd_scan_refresh(scan);
     return 0;

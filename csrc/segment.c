@@ -145,6 +145,19 @@ int pd_segment_activate(int dir, uint64_t serial, const struct pd_segment_header
     return rc < 0 ? pd_error_os(error, rc, op, name) : 0;
 }
 
+bool pd_segment_is_whole(int dir, uint64_t number, uint64_t size)
+{
+    char name[PD_NAME_BYTES];
+    pd_segment_name(number, name);
+    int fd = pd_io_open(dir, name, O_RDONLY, 0);
+    if (fd < 0)
+        return false;
+    struct stat st;
+    int rc = pd_sys->stat(fd, &st);
+    (void)pd_io_close(fd);
+    return rc == 0 && (uint64_t)st.st_size == size;
+}
+
 int pd_segment_retire(int dir, uint64_t number, bool recycle, uint64_t serial,
                       struct pd_error *error)
 {

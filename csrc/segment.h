@@ -47,6 +47,9 @@ int pd_segment_prepare(int dir, uint64_t serial, const struct pd_segment_shape *
 /* Turn the spare into the segment that header describes, durably, name and all. */
 int pd_segment_activate(int dir, uint64_t serial, const struct pd_segment_header *header,
                         struct pd_error *error);
+/* Whether the segment's file is as long as a new one would be.  One that recovery has trimmed, or
+ * that was made for another size, is not. */
+bool pd_segment_is_whole(int dir, uint64_t number, uint64_t size);
 /* Take the segment's name away: it becomes the spare, or goes if recycle is false.  The caller
  * syncs the directory before it uses the spare: else a power cut could bring the old name back
  * with another segment's bytes behind it. */

@@ -66,6 +66,8 @@ extern const struct pd_sys *pd_sys; /* the table in force */
 /* The offset alignment that direct I/O wants on this file, 0 if direct I/O is not supported. */
 uint32_t pd_sys_direct_align(int fd);
 int pd_sys_filesystem(int fd);
+/* Read from this descriptor what is asked for, and nothing ahead of it. */
+void pd_sys_no_readahead(int fd);
 /* Whether a flush to the medium takes F_FULLFSYNC here (macOS), rather than fdatasync. */
 bool pd_sys_needs_fullfsync(void);
 void pd_sys_unmap(void *address, size_t size);
@@ -78,5 +80,11 @@ int pd_sys_thread_start(pthread_t *thread, void *(*run)(void *), void *context);
 void pd_sys_cond_init(pthread_cond_t *cond);
 /* Wait at most ns; true if woken, false when the time is over.  May wake for no reason. */
 bool pd_sys_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t ns);
+
+/* Wait while *word still has the value that was seen, at most ns; may return for no reason.  Who
+ * changes the word wakes one or all that wait.  Unlike a condition this takes no mutex on the way
+ * out, for which a crowd of woken threads would queue. */
+void pd_sys_word_wait(uint32_t *word, uint32_t seen, uint64_t ns);
+void pd_sys_word_wake(uint32_t *word, bool all);
 
 #endif

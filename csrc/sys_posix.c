@@ -10,7 +10,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -278,6 +277,15 @@ int pd_sys_filesystem(int fd)
     return PD_FS_PLAIN;
 }
 
+void pd_sys_no_readahead(int fd)
+{
+#if defined(POSIX_FADV_RANDOM)
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+#elif defined(F_RDAHEAD)
+    (void)fcntl(fd, F_RDAHEAD, 0);
+#endif
+}
+
 bool pd_sys_needs_fullfsync(void)
 {
 #if defined(F_FULLFSYNC)
@@ -316,42 +324,4 @@ void pd_sys_sleep_ns(uint64_t ns)
                             .tv_nsec = (long)(ns % 1000000000u)};
     while (nanosleep(&rest, &rest) < 0 && errno == EINTR)
         ;
-}
-
-int pd_sys_thread_start(pthread_t *thread, void *(*run)(void *), void *context)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(thread, NULL, run, context);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return -rc;
-}
-
-void pd_sys_cond_init(pthread_cond_t *cond)
-{
-#if defined(__APPLE__)
-    pthread_cond_init(cond, NULL);
-#else
-    /* The monotonic clock, so that a wait does not stretch when somebody sets the time. */
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attr);
-    pthread_condattr_destroy(&attr);
-#endif
-}
-
-bool pd_sys_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t ns)
-{
-#if defined(__APPLE__)
-    struct timespec span = {.tv_sec = (time_t)(ns / 1000000000u),
-                            .tv_nsec = (long)(ns % 1000000000u)};
-    return pthread_cond_timedwait_relative_np(cond, mutex, &span) == 0;
-#else
-    uint64_t until = pd_sys_now_ns() + ns;
-    struct timespec when = {.tv_sec = (time_t)(until / 1000000000u),
-                            .tv_nsec = (long)(until % 1000000000u)};
-    return pthread_cond_timedwait(cond, mutex, &when) == 0;
-#endif
 }

@@ -88,7 +88,8 @@ class Log:
         ``"direct"``, ``"direct+dsync"``, on macOS ``"fullfsync"`` and ``"barrier"`` (the last
         orders writes and does not make them durable, so it goes with ``"none"`` and
         ``"interval"`` alone).  ``"auto"`` measures when the log is made, for under half a
-        second, and remembers its choice in the log.
+        second, and remembers its choice in the log; under ``"none"`` and ``"interval"``, where
+        nobody waits for the disk, it is ``"fdatasync"``.
     :param interval: seconds; how long appended records may stay in this process, the time between
         syncs under ``"interval"``, and how long the log must be idle before it notes on disk
         that everything was durable.

@@ -1,0 +1,205 @@
+"""Tests of the tests: a log that is broken on purpose does not pass them.
+
+Each mutant is a copy of the project in which an exact piece of the C core is replaced.  The piece
+has to occur exactly once, so that a mutant which the code has outgrown fails instead of passing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMEOUT_S = 120
+
+SUBSET = [
+    "tests/test_powercut.py::test_promises_are_kept_on_a_slow_disk[262144]",
+    "tests/test_powercut.py::test_promises_are_kept_at_random_moments[group-fdatasync-1]",
+    "tests/test_powercut.py::test_a_torn_record_is_never_shown",
+]
+
+# The process that runs the subset says so if it got hold of another pydurable.
+WRONG_COPY = 99
+RUN_SUBSET = f"""
+import sys, pytest, pydurable._core
+if not pydurable._core.__file__.startswith(sys.argv[1]):
+    sys.exit({WRONG_COPY})
+sys.exit(pytest.main(sys.argv[2:]))
+"""
+
+
+@dataclass(frozen=True)
+class Replacement:
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """What is replaced, and what a test must say when it fails because of that."""
+
+    name: str
+    says: str
+    replacements: tuple[Replacement, ...]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+# Lost records are missed by the test, or by the log itself when it finds traces of them.
+LOST = "acknowledged record|CorruptionError|FileNotFoundError"
+
+NO_SYNC = Mutant(
+    "no sync",
+    LOST,
+    (
+        Replacement(
+            "csrc/io.c",
+            "    int rc;\n    do {\n        switch (data_sync) {\n",
+            "    int rc = 0;\n    (void)fd;\n    data_sync = PD_SYNC_NOTHING;\n"
+            "    do {\n        switch (data_sync) {\n",
+        ),
+    ),
+)
+
+ACK_BEFORE_SYNC = Mutant(
+    "ack before sync",
+    LOST,
+    (
+        Replacement(
+            "csrc/group.c",
+            "    if (written && flushes)\n        rc = pd_io_sync(fd, log->data_sync);\n",
+            "    if (written && flushes) {\n"
+            "        pthread_mutex_lock(&log->mutex);\n"
+            "        slot->landed = true;\n"
+            "        log->lane_busy[lane] = false;\n"
+            "        settle_and_wake(log);\n"
+            "        pthread_mutex_unlock(&log->mutex);\n"
+            "        rc = pd_io_sync(fd, log->data_sync);\n"
+            "    }\n",
+        ),
+        Replacement(
+            "csrc/group.c",
+            "    else\n        slot->landed = true;\n",
+            "    else if (!flushes)\n        slot->landed = true;\n",
+        ),
+    ),
+)
+
+NO_DIRECTORY_SYNC = Mutant(
+    "no directory sync",
+    LOST,
+    (
+        Replacement(
+            "csrc/io.c",
+            "int pd_io_sync_dir(int fd)\n{\n    return pd_io_sync_file(fd);\n",
+            "int pd_io_sync_dir(int fd)\n{\n    (void)fd;\n    return 0;\n",
+        ),
+    ),
+)
+
+NO_CRC_CHECK = Mutant(
+    "no CRC check",
+    # What a record must be, and what was found in its place.
+    "a damaged record|Left contains one more item",
+    (
+        Replacement(
+            "csrc/scan.c",
+            "    return pd_crc32c(0, payload, batch->payload_bytes) == batch->payload_crc &&\n"
+            "           pd_frames_valid(",
+            "    return pd_frames_valid(",
+        ),
+    ),
+)
+
+
+def copy_project(target: Path) -> None:
+    """What building and testing takes, and nothing that was built before."""
+    for folder in ("csrc", "pydurable", "tests"):
+        shutil.copytree(
+            ROOT / folder,
+            target / folder,
+            ignore=shutil.ignore_patterns("_core.c", "*.so", "*.pyd", "__pycache__"),
+        )
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        if (ROOT / name).exists():
+            shutil.copy2(ROOT / name, target / name)
+
+
+def replace_once(tree: Path, replacement: Replacement) -> None:
+    path = tree / replacement.file
+    text = path.read_text(encoding="utf-8")
+    assert text.count(replacement.old) == 1, (
+        f"{replacement.file} has changed: bring this mutant up to date"
+    )
+    path.write_text(text.replace(replacement.old, replacement.new), encoding="utf-8")
+
+
+def build(tree: Path) -> None:
+    """Build the extension in place; that a mutant does not compile is no catch."""
+    # Not optimized, which takes less than half the time.
+    replace_once(tree, Replacement("csrc/build_core.py", '"-O2"', '"-O0"'))
+    done = run(tree, "setup.py", "-q", "build_ext", "--inplace")
+    assert done.returncode == 0, done.stdout
+    assert list(tree.glob("pydurable/_core*.so"))
+
+
+def run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python in the tree, apart from the pytest that runs this test."""
+    environment = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=tree,
+        env=environment | {"PYTHONPATH": os.fspath(tree)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+
+
+def run_subset(tree: Path) -> subprocess.CompletedProcess[str]:
+    own = ("-o", "addopts=", "-p", "no:xdist", "-p", "no:cacheprovider", "-q", "-x")
+    done = run(tree, "-c", RUN_SUBSET, os.fspath(tree), *own, *SUBSET)
+    assert done.returncode != WRONG_COPY, "another pydurable was tested"
+    return done
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    if not shutil.which("cc"):
+        pytest.skip("no C compiler called cc")
+    path = tmp_path / "project"
+    path.mkdir()
+    copy_project(path)
+    return path
+
+
+def test_the_unbroken_log_passes(tree):
+    """What the mutants are to fail passes with the code as it is."""
+    build(tree)
+    done = run_subset(tree)
+    assert done.returncode == pytest.ExitCode.OK, done.stdout
+    assert f"{len(SUBSET)} passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "mutant", [NO_SYNC, ACK_BEFORE_SYNC, NO_DIRECTORY_SYNC, NO_CRC_CHECK], ids=str
+)
+def test_a_broken_log_is_caught(tree, mutant):
+    """The first test that fails says what the mutation has broken."""
+    for replacement in mutant.replacements:
+        replace_once(tree, replacement)
+    build(tree)
+    done = run_subset(tree)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+    errors = "\n".join(line for line in done.stdout.splitlines() if line.startswith("E  "))
+    assert re.search(mutant.says, errors), done.stdout
