@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable
 
 from pydurable._native import NativeLog
 
@@ -25,14 +24,14 @@ class AppendRing:
     the stores before it: C never reads beyond a tail that it was given.
     """
 
-    __slots__ = ("_bytes", "_drain", "_lock", "_native", "_size", "_words", "largest", "tail")
+    __slots__ = ("_bytes", "_lock", "_native", "_size", "_stopped", "_words", "largest", "tail")
 
-    def __init__(self, native: NativeLog, drain: Callable[[], None]) -> None:
+    def __init__(self, native: NativeLog) -> None:
         self._native = native
         self._bytes, self._words = native.ring()
         self._size = len(self._bytes)
-        self._drain = drain
         self._lock = threading.Lock()
+        self._stopped = False
         self.tail = 0
         self.largest = self._size // 2 - 4
         """The largest record in bytes that goes through the ring."""
@@ -42,12 +41,24 @@ class AppendRing:
         """Whether C has consumed everything."""
         return self._words[_HEAD] == self.tail
 
+    def drain(self) -> None:
+        """Hand what is stored to the file and wait as the target says."""
+        self._native.flush(self.tail)
+
+    def stop(self) -> int:
+        """Store nothing more, and return the last tail: what was stored is below it."""
+        with self._lock:
+            self._stopped = True
+            return self.tail
+
     def append(self, data: bytes) -> bool:
         """Store a record; False if the log takes no more and has to say why."""
         while True:
             if self._words[_STOP]:
                 return False
             with self._lock:
+                if self._stopped:
+                    return False
                 tail = self.tail
                 at = tail & (self._size - 1)
                 end = at + 4 + len(data)
@@ -65,4 +76,4 @@ class AppendRing:
                     self._bytes[at:end] = _pack_length(len(data)) + data
                     self.tail = after
                     return True
-            self._drain()
+            self.drain()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import threading
 import warnings
 import weakref
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from pydurable import _options
+from pydurable._flusher import Flusher
 from pydurable._native import METHOD_NAMES, NativeLog
 from pydurable._ring import AppendRing
 from pydurable._storage import require_honoured_flushes
@@ -137,14 +137,13 @@ class Log:
         if sync == "paranoid":
             require_honoured_flushes(self._path)
         self._native = NativeLog(self._path, **options)
-        self._ring = AppendRing(self._native, self._drain)
+        self._ring = AppendRing(self._native)
         info = self._native.info()
         self._max_record_bytes = int(info.max_record_bytes)
         self._method = METHOD_NAMES[info.method]
         self._torn_bytes = int(info.torn_bytes)
-        self._interval = interval
-        self._flusher: threading.Thread | None = None
-        self._flusher_stop = threading.Event()
+        self._flusher = Flusher(self._ring, interval)
+        self._pid = os.getpid()
         self._closed = False
         _open_logs.add(self)
 
@@ -219,9 +218,9 @@ class Log:
         if len(record) > ring.largest:
             self.commit(record)
         elif not ring.append(record):
-            raise self._native.refusal()
-        if self._flusher is None:
-            self._start_flusher()
+            raise ClosedError("the log is closed") if self._closed else self._native.refusal()
+        if not self._flusher.started:
+            self._flusher.start()
 
     def sync(self) -> int:
         """Make everything accepted before durable, whatever the target; return the durable LSN.
@@ -324,10 +323,10 @@ class Log:
             return
         self._closed = True
         _open_logs.discard(self)
-        self._flusher_stop.set()
-        if self._flusher is not None and self._flusher is not threading.current_thread():
-            self._flusher.join()
-        self._native.close(self._ring.tail)
+        if os.getpid() != self._pid:
+            return  # nothing here is ours, and the locks may be held by threads of the parent
+        self._flusher.stop()
+        self._native.close(self._ring.stop())
 
     def __enter__(self) -> Log:
         if self._closed:
@@ -349,8 +348,10 @@ class Log:
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
-            self.close()
+            try:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            finally:
+                self.close()
 
     # -- inside ----------------------------------------------------------------------------
 
@@ -360,41 +361,11 @@ class Log:
             f"{self._max_record_bytes} with segment_bytes of this log"
         )
 
-    def _drain(self) -> None:
-        self._native.flush(self._ring.tail)
-
-    def _start_flusher(self) -> None:
-        """Begin to hand appended records over at intervals; once for each log."""
-        thread = threading.Thread(
-            target=_flush_at_intervals,
-            args=(weakref.ref(self), self._flusher_stop, self._interval),
-            name="pydurable-flush",
-            daemon=True,
-        )
-        self._flusher = thread
-        thread.start()
-
-    def _flush_if_any(self) -> None:
-        if not self._ring.empty:
-            self._drain()
-
-
-def _flush_at_intervals(
-    reference: weakref.ref[Log], stop: threading.Event, interval: float
-) -> None:
-    """Hand over what was appended until the log is closed, collected or refuses."""
-    while not stop.wait(interval):
-        log = reference()
-        if log is None:
-            return
-        # A poisoned log tells whoever appends next; a full disk may have room next time.
-        with contextlib.suppress(DurableError, OSError):
-            log._flush_if_any()
-        del log
-
 
 @atexit.register
 def _close_all() -> None:
     """Close what is still open, so that nothing that was appended is lost at exit."""
-    for log in list(_open_logs):
-        log.close()
+    with contextlib.ExitStack() as logs:
+        # On its way out the stack closes each log, also behind one that raises.
+        for log in list(_open_logs):
+            logs.callback(log.close)
