@@ -38,6 +38,12 @@ METHODS: dict[str, int] = {
 
 METHOD_NAMES = {number: name for name, number in METHODS.items()}
 
+# Looked up once: commits of many threads queue for the GIL, which each holds for these lines.
+_commit = lib.pd_log_commit
+_wait = lib.pd_log_wait
+_new = ffi.new
+_TICKET = ffi.typeof("struct pd_ticket *")
+
 _DONE = lib.PD_DONE
 _WAITING = lib.PD_WAITING
 _FULL = lib.PD_FULL
@@ -125,32 +131,33 @@ class NativeLog:
 
     def commit(self, data: bytes, size: int, count: int, tail: int) -> int:
         """Commit one record (count 0) or that many frames; return the last LSN."""
-        ticket = ffi.new("struct pd_ticket *")
+        ticket = _new(_TICKET)
         log = self._log
-        progress = lib.pd_log_commit(log, data, size, count, tail, ticket)
+        progress = _commit(log, data, size, count, tail, ticket)
         # C waits a tenth of a second at most, so that Python sees to its signals in between.
         while progress == _FULL:
-            progress = lib.pd_log_commit(log, data, size, count, tail, ticket)
+            progress = _commit(log, data, size, count, tail, ticket)
         while progress == _WAITING:
-            progress = lib.pd_log_wait(log, ticket)
+            progress = _wait(log, ticket)
         if progress != _DONE:
             self._refuse()
-        return int(ticket.lsn)
+        lsn: int = ticket.lsn
+        return lsn
 
     def flush(self, tail: int) -> None:
         """Hand what the ring holds to the file and wait as the target says."""
-        ticket = ffi.new("struct pd_ticket *")
+        ticket = _new(_TICKET)
         progress = lib.pd_log_flush(self._log, tail, ticket)
         while progress == _FULL:
             progress = lib.pd_log_flush(self._log, tail, ticket)
         while progress == _WAITING:
-            progress = lib.pd_log_wait(self._log, ticket)
+            progress = _wait(self._log, ticket)
         if progress != _DONE:
             self._refuse()
 
     def sync(self, tail: int) -> None:
         """Make everything accepted before durable."""
-        ticket = ffi.new("struct pd_ticket *")
+        ticket = _new(_TICKET)
         progress = lib.pd_log_sync(self._log, tail, ticket)
         while progress in (_FULL, _WAITING):
             progress = lib.pd_log_sync(self._log, tail, ticket)

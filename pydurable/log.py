@@ -163,10 +163,11 @@ class Log:
         :raises OSError: there is no room for the next segment; nothing was accepted and the log
             is as healthy as before.
         """
-        record = _as_bytes(data)
-        if len(record) > self._max_record_bytes:
-            self._refuse_size(len(record))
-        return self._native.commit(record, len(record), 0, self._ring.tail)
+        record = data if type(data) is bytes else _as_bytes(data)
+        size = len(record)
+        if size > self._max_record_bytes:
+            self._refuse_size(size)
+        return self._native.commit(record, size, 0, self._ring.tail)
 
     def commit_many(self, records: Iterable[Any]) -> tuple[int, int]:
         """Write records as one batch and return the first and the last LSN.
