@@ -7,6 +7,7 @@
 
 #include "pydurable.h"
 #include "sys.h"
+#include "sys_meta.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -15,29 +16,19 @@
 
 enum { RULES_MAX = 16 };
 
-struct rule {
-    int call, mode, code;
-    uint64_t nth;   /* how many matching calls until it applies; 1 is the next */
-    uint64_t times; /* how often it still applies; 0 is for ever */
-    bool on;
-};
-
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct rule rules[RULES_MAX];
+static struct pd_fault_rule rules[RULES_MAX];
 static uint64_t calls[PD_CALL_COUNT];
 static bool counting;
 
-static const struct rule nothing = {.mode = -1};
-
-/* Count the call and find the rule that applies to it. */
-static struct rule arrive(int call)
+struct pd_fault_rule pd_fault_arrive(int call)
 {
-    struct rule found = nothing;
+    struct pd_fault_rule found = {.mode = -1};
     pthread_mutex_lock(&mutex);
     calls[PD_CALL_ANY]++;
     calls[call]++;
     for (int i = 0; i < RULES_MAX; i++) {
-        struct rule *rule = &rules[i];
+        struct pd_fault_rule *rule = &rules[i];
         if (!rule->on || (rule->call != PD_CALL_ANY && rule->call != call))
             continue;
         if (rule->nth > 1) {
@@ -55,20 +46,15 @@ static struct rule arrive(int call)
     return found;
 }
 
-/* The call's result after the rule has had its say. */
-static int64_t leave(struct rule rule, int64_t result)
+int64_t pd_fault_leave(struct pd_fault_rule rule, int64_t result)
 {
     return rule.mode == PD_FAULT_AFTERWARDS && result >= 0 ? -rule.code : result;
 }
 
-#define REFUSE(rule)                                                                               \
-    if ((rule).mode == PD_FAULT_ERROR)                                                             \
-    return -(rule).code
-
 static int fault_open(int dir, const char *name, int flags, int extra, mode_t mode)
 {
-    struct rule rule = arrive(PD_CALL_OPEN);
-    REFUSE(rule);
+    struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_OPEN);
+    PD_FAULT_REFUSE(rule);
     int fd = pd_sys_posix.open(dir, name, flags, extra, mode);
     if (fd >= 0)
         pd_record(PD_CALL_OPEN, fd, dir,
@@ -78,45 +64,45 @@ static int fault_open(int dir, const char *name, int flags, int extra, mode_t mo
 
 static int fault_close(int fd)
 {
-    struct rule rule = arrive(PD_CALL_CLOSE);
+    struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_CLOSE);
     pd_record(PD_CALL_CLOSE, fd, 0, 0, NULL, 0);
     /* As close(2) on Linux: the descriptor is gone, whatever is reported. */
     int rc = pd_sys_posix.close(fd);
-    return rule.mode == PD_FAULT_ERROR ? -rule.code : (int)leave(rule, rc);
+    return rule.mode == PD_FAULT_ERROR ? -rule.code : (int)pd_fault_leave(rule, rc);
 }
 
 static ssize_t fault_read(int fd, void *data, size_t size, int64_t offset)
 {
-    struct rule rule = arrive(PD_CALL_READ);
-    REFUSE(rule);
+    struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_READ);
+    PD_FAULT_REFUSE(rule);
     if (rule.mode == PD_FAULT_SHORT && size > 1)
         size /= 2;
-    return (ssize_t)leave(rule, pd_sys_posix.read(fd, data, size, offset));
+    return (ssize_t)pd_fault_leave(rule, pd_sys_posix.read(fd, data, size, offset));
 }
 
 /* From its beginning on some of a write may be on the medium; a sync covers it once it has ended.
  * So both moments are recorded, here and for a sync. */
 static ssize_t fault_write(int fd, const void *data, size_t size, int64_t offset)
 {
-    struct rule rule = arrive(PD_CALL_WRITE);
-    REFUSE(rule);
+    struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_WRITE);
+    PD_FAULT_REFUSE(rule);
     if (rule.mode == PD_FAULT_SHORT && size > 1)
         size /= 2;
     uint64_t begun = pd_record(PD_CALL_WRITE, fd, offset, 0, data, size);
     ssize_t n = pd_sys_posix.write(fd, data, size, offset);
     pd_record(PD_CALL_WRITE, fd, n, begun, NULL, 0);
-    return (ssize_t)leave(rule, n);
+    return (ssize_t)pd_fault_leave(rule, n);
 }
 
 static int faulted_sync(int call, int fd, int (*sync)(int))
 {
-    struct rule rule = arrive(call);
-    REFUSE(rule);
+    struct pd_fault_rule rule = pd_fault_arrive(call);
+    PD_FAULT_REFUSE(rule);
     uint64_t begun = pd_record(call, fd, 0, 0, NULL, 0);
     int rc = sync(fd);
     if (rc >= 0)
         pd_record(call, fd, 1, begun, NULL, 0);
-    return (int)leave(rule, rc);
+    return (int)pd_fault_leave(rule, rc);
 }
 
 static int fault_fsync(int fd)
@@ -141,42 +127,42 @@ static int fault_barrier(int fd)
 
 static int fault_allocate(int fd, int64_t size)
 {
-    struct rule rule = arrive(PD_CALL_ALLOCATE);
-    REFUSE(rule);
+    struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_ALLOCATE);
+    PD_FAULT_REFUSE(rule);
     int rc = pd_sys_posix.allocate(fd, size);
     if (rc >= 0)
         pd_record(PD_CALL_ALLOCATE, fd, size, 0, NULL, 0);
-    return (int)leave(rule, rc);
+    return (int)pd_fault_leave(rule, rc);
 }
 
 static int fault_truncate(int fd, int64_t size)
 {
-    struct rule rule = arrive(PD_CALL_TRUNCATE);
-    REFUSE(rule);
+    struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_TRUNCATE);
+    PD_FAULT_REFUSE(rule);
     int rc = pd_sys_posix.truncate(fd, size);
     if (rc >= 0)
         pd_record(PD_CALL_TRUNCATE, fd, size, 0, NULL, 0);
-    return (int)leave(rule, rc);
+    return (int)pd_fault_leave(rule, rc);
 }
 
 static int64_t fault_seek(int fd, int64_t offset, int what)
 {
-    struct rule rule = arrive(PD_CALL_SEEK);
-    REFUSE(rule);
-    return leave(rule, pd_sys_posix.seek(fd, offset, what));
+    struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_SEEK);
+    PD_FAULT_REFUSE(rule);
+    return pd_fault_leave(rule, pd_sys_posix.seek(fd, offset, what));
 }
 
 static int fault_stat(int fd, struct stat *out)
 {
-    struct rule rule = arrive(PD_CALL_STAT);
-    REFUSE(rule);
-    return (int)leave(rule, pd_sys_posix.stat(fd, out));
+    struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_STAT);
+    PD_FAULT_REFUSE(rule);
+    return (int)pd_fault_leave(rule, pd_sys_posix.stat(fd, out));
 }
 
 static int fault_rename(int dir, const char *from, const char *to)
 {
-    struct rule rule = arrive(PD_CALL_RENAME);
-    REFUSE(rule);
+    struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_RENAME);
+    PD_FAULT_REFUSE(rule);
     int rc = pd_sys_posix.rename(dir, from, to);
     if (rc >= 0) {
         char both[512];
@@ -187,39 +173,39 @@ static int fault_rename(int dir, const char *from, const char *to)
             pd_record(PD_CALL_RENAME, dir, 0, 0, both, size);
         }
     }
-    return (int)leave(rule, rc);
+    return (int)pd_fault_leave(rule, rc);
 }
 
 static int fault_unlink(int dir, const char *name)
 {
-    struct rule rule = arrive(PD_CALL_UNLINK);
-    REFUSE(rule);
+    struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_UNLINK);
+    PD_FAULT_REFUSE(rule);
     int rc = pd_sys_posix.unlink(dir, name);
     if (rc >= 0)
         pd_record(PD_CALL_UNLINK, dir, 0, 0, name, strlen(name));
-    return (int)leave(rule, rc);
+    return (int)pd_fault_leave(rule, rc);
 }
 
 static int fault_mkdir(const char *path, mode_t mode)
 {
-    struct rule rule = arrive(PD_CALL_MKDIR);
-    REFUSE(rule);
+    struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_MKDIR);
+    PD_FAULT_REFUSE(rule);
     int rc = pd_sys_posix.mkdir(path, mode);
     if (rc >= 0)
         pd_record(PD_CALL_MKDIR, 0, 0, 0, path, strlen(path));
-    return (int)leave(rule, rc);
+    return (int)pd_fault_leave(rule, rc);
 }
 
 static int fault_lock(int fd, int how)
 {
-    struct rule rule = arrive(PD_CALL_LOCK);
-    REFUSE(rule);
-    return (int)leave(rule, pd_sys_posix.lock(fd, how));
+    struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_LOCK);
+    PD_FAULT_REFUSE(rule);
+    return (int)pd_fault_leave(rule, pd_sys_posix.lock(fd, how));
 }
 
 static void *fault_map(int fd, size_t size, bool writable, int *error)
 {
-    struct rule rule = arrive(PD_CALL_MAP);
+    struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_MAP);
     if (rule.mode == PD_FAULT_ERROR) {
         *error = -rule.code;
         return NULL;
@@ -229,16 +215,16 @@ static void *fault_map(int fd, size_t size, bool writable, int *error)
 
 static int fault_list(int dir, pd_sys_visit visit, void *context)
 {
-    struct rule rule = arrive(PD_CALL_LIST);
-    REFUSE(rule);
-    return (int)leave(rule, pd_sys_posix.list(dir, visit, context));
+    struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_LIST);
+    PD_FAULT_REFUSE(rule);
+    return (int)pd_fault_leave(rule, pd_sys_posix.list(dir, visit, context));
 }
 
 static int fault_random(void *data, size_t size)
 {
-    struct rule rule = arrive(PD_CALL_RANDOM);
-    REFUSE(rule);
-    return (int)leave(rule, pd_sys_posix.random(data, size));
+    struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_RANDOM);
+    PD_FAULT_REFUSE(rule);
+    return (int)pd_fault_leave(rule, pd_sys_posix.random(data, size));
 }
 
 static const struct pd_sys faulty = {
@@ -261,6 +247,7 @@ static const struct pd_sys faulty = {
     .map = fault_map,
     .list = fault_list,
     .random = fault_random,
+    .meta = &pd_fault_meta,
 };
 
 /* Put the faulty table in front, or take it away once nothing needs it. */
@@ -284,7 +271,7 @@ void pd_fault_set(int call, int mode, int code, uint64_t nth, uint64_t times)
     pthread_mutex_lock(&mutex);
     for (int i = 0; i < RULES_MAX; i++)
         if (!rules[i].on) {
-            rules[i] = (struct rule){call, mode, code, nth, times, true};
+            rules[i] = (struct pd_fault_rule){call, mode, code, nth, times, true};
             break;
         }
     choose_table();

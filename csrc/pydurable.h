@@ -43,8 +43,9 @@ enum pd_error_kind {
     PD_ERROR_CORRUPT,  /* acknowledged data is gone or damaged */
     PD_ERROR_VERSION,  /* written by a newer version of the format */
     PD_ERROR_CLOSED,
-    PD_ERROR_FORKED, /* opened by the parent of this process */
-    PD_ERROR_GONE    /* a reader was overtaken by truncate_before */
+    PD_ERROR_FORKED,     /* opened by the parent of this process */
+    PD_ERROR_GONE,       /* a reader was overtaken by truncate_before */
+    PD_ERROR_NOT_DURABLE /* a file was replaced, but what followed its rename failed */
 };
 
 struct pd_error {
@@ -184,6 +185,73 @@ uint32_t pd_crc32c(uint32_t crc, const void *data, size_t size);
 uint32_t pd_crc32c_portable(uint32_t crc, const void *data, size_t size);
 bool pd_crc32c_is_hardware(void);
 
+/* Replacing files.  At every instant a name shows its whole old or its whole new content; the
+ * names are those of replace(durability=..., preserve=...). */
+enum pd_durability {
+    PD_DURABLE_NONE = 0, /* atomic for readers, nothing promised after a crash */
+    PD_DURABLE_DATA = 1, /* after a crash old or new, and whole */
+    PD_DURABLE_FULL = 2  /* new once the call has returned */
+};
+
+enum pd_preserve {
+    PD_PRESERVE_NONE = 0,
+    PD_PRESERVE_MODE = 1,  /* the permission bits, 0777 of them */
+    PD_PRESERVE_ALL = 2,   /* and owner, ACL, extended attributes, as far as permitted */
+    PD_PRESERVE_STRICT = 3 /* all of these, or an error before anything is replaced */
+};
+
+struct pd_replace_options {
+    int durability;  /* enum pd_durability */
+    int preserve;    /* enum pd_preserve */
+    int permissions; /* the mode to set, -1 for the one that preserve says */
+    int dir;         /* where relative paths start, -1 for the working directory */
+    bool overwrite;
+    bool follow; /* a symlink as the last component means the file that it leads to */
+    bool direct; /* write past the page cache, where the filesystem can */
+};
+
+struct pd_replace_item {
+    const char *path;
+    const void *data;
+    uint64_t size;
+};
+
+struct pd_replace_outcome {
+    uint64_t replaced; /* how many of the items, from the first on, show their new content */
+    uint64_t failed;   /* the item that the error is about; their number if about none */
+    bool staged;       /* all was staged and synced: what failed is a rename, or came after it */
+};
+
+int pd_replace(const char *path, const void *data, uint64_t size,
+               const struct pd_replace_options *options, struct pd_error *error);
+/* Stage all, sync all, rename in order, sync each directory once.  Nothing is renamed before
+ * everything is staged and synced. */
+int pd_replace_many(const struct pd_replace_item *items, uint64_t count,
+                    const struct pd_replace_options *options, uint32_t workers,
+                    struct pd_replace_outcome *outcome, struct pd_error *error);
+
+/* A replacement in the making: a temporary file beside its target. */
+struct pd_stage;
+
+int pd_stage_open(const char *path, const struct pd_replace_options *options, struct pd_stage **out,
+                  struct pd_error *error);
+int pd_stage_fd(const struct pd_stage *stage);
+bool pd_stage_is_direct(const struct pd_stage *stage);
+/* Append, by way of aligned memory if the stage is direct. */
+int pd_stage_write(struct pd_stage *stage, const void *data, uint64_t size, struct pd_error *error);
+/* Publish.  Whatever comes back, the stage is over; free it. */
+int pd_stage_commit(struct pd_stage *stage, struct pd_error *error);
+/* Free it, and take the temporary file away unless it was published. */
+void pd_stage_free(struct pd_stage *stage);
+
+/* Sync the file, rename it, sync both directories. */
+int pd_rename(const char *from, const char *to, bool overwrite, struct pd_error *error);
+/* The strongest sync that the platform has: of a file and its metadata, of what it takes to read
+ * its data, of a directory. */
+int pd_sync_file(int fd);
+int pd_sync_data(int fd);
+int pd_sync_directory(const char *path, struct pd_error *error);
+
 /* Faults for tests, put between the core and the operating system. */
 enum pd_call {
     PD_CALL_ANY = 0,
@@ -206,6 +274,21 @@ enum pd_call {
     PD_CALL_MAP,
     PD_CALL_LIST,
     PD_CALL_RANDOM,
+    PD_CALL_LOOK,
+    PD_CALL_WRITABLE,
+    PD_CALL_READ_LINK,
+    PD_CALL_MOVE,
+    PD_CALL_MOVE_NEW,
+    PD_CALL_LINK,
+    PD_CALL_CHOWN,
+    PD_CALL_CHMOD,
+    PD_CALL_XATTR_LIST,
+    PD_CALL_XATTR_GET,
+    PD_CALL_XATTR_SET,
+    PD_CALL_ACL_COPY,
+    PD_CALL_DIRECT,
+    PD_CALL_WRITEBACK,
+    PD_CALL_DUPLICATE,
     PD_CALL_COUNT
 };
 

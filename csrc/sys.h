@@ -19,7 +19,8 @@
 /* Flags of sys->open beyond those of <fcntl.h>; the platform file translates them. */
 enum {
     PD_OPEN_DIRECT = 1, /* O_DIRECT, or F_NOCACHE where there is no such flag */
-    PD_OPEN_DSYNC = 2   /* O_DSYNC */
+    PD_OPEN_DSYNC = 2,  /* O_DSYNC */
+    PD_OPEN_PASSAGE = 4 /* a directory only to pass through, which need not be readable */
 };
 
 /* What sys->seek looks for. */
@@ -37,6 +38,8 @@ enum {
 
 /* Called with each name of a directory; a negative return ends the listing with that value. */
 typedef int (*pd_sys_visit)(void *context, const char *name);
+
+struct pd_sys_meta;
 
 struct pd_sys {
     int (*open)(int dir, const char *name, int flags, int extra, mode_t mode);
@@ -58,6 +61,7 @@ struct pd_sys {
     void *(*map)(int fd, size_t size, bool writable, int *error); /* NULL and *error on failure */
     int (*list)(int dir, pd_sys_visit visit, void *context);
     int (*random)(void *data, size_t size);
+    const struct pd_sys_meta *meta; /* names and attributes: sys_meta.h */
 };
 
 extern const struct pd_sys pd_sys_posix;

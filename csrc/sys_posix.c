@@ -6,6 +6,7 @@
 #endif
 
 #include "sys.h"
+#include "sys_meta.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -48,6 +49,13 @@ static int posix_open(int dir, const char *name, int flags, int extra, mode_t mo
 #endif
     if (extra & PD_OPEN_DSYNC)
         flags |= O_DSYNC;
+#if defined(O_PATH)
+    if (extra & PD_OPEN_PASSAGE)
+        flags |= O_PATH;
+#elif defined(O_SEARCH)
+    if (extra & PD_OPEN_PASSAGE)
+        flags |= O_SEARCH;
+#endif
     int fd = openat(dir, name, flags, mode);
 #if defined(F_NOCACHE)
     if (fd >= 0 && (extra & PD_OPEN_DIRECT) && fcntl(fd, F_NOCACHE, 1) < 0) {
@@ -238,6 +246,7 @@ const struct pd_sys pd_sys_posix = {
     .map = posix_map,
     .list = posix_list,
     .random = posix_random,
+    .meta = &pd_sys_posix_meta,
 };
 
 uint32_t pd_sys_direct_align(int fd)
