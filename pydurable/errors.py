@@ -13,6 +13,8 @@ __all__ = [
     "DurableError",
     "ForkedError",
     "LockedError",
+    "NotDurableError",
+    "PartlyReplacedError",
     "PoisonedError",
     "TruncatedError",
     "UnsafeStorageError",
@@ -74,3 +76,26 @@ class ForkedError(DurableError, RuntimeError):
 
 class TruncatedError(DurableError, LookupError):
     """``truncate_before`` removed records that a reader had not reached yet."""
+
+
+class NotDurableError(DurableError, OSError):
+    """A file was replaced or renamed, but what must follow that failed.
+
+    The new content is in place, and readers see it; a crash of the machine may still undo it.
+    ``replaced`` is True, or for replace_many() the paths that were replaced, and ``pending`` the
+    paths that were not.
+    """
+
+    replaced: bool | tuple[str | bytes, ...] = True
+    pending: tuple[str | bytes, ...] = ()
+
+
+class PartlyReplacedError(DurableError, OSError):
+    """replace_many() could not rename one of its files, and stopped there.
+
+    ``replaced`` are the paths that show their new content (durably so, unless syncing their
+    directories failed as well), ``pending`` those that show the old one, both in the order given.
+    """
+
+    replaced: tuple[str | bytes, ...] = ()
+    pending: tuple[str | bytes, ...] = ()
