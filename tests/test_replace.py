@@ -1,0 +1,497 @@
+"""replace(): what it does, to which paths, and what it refuses."""
+
+from __future__ import annotations
+
+import doctest
+import errno
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from replace_support import NEW, OLD, checked_child, descriptors, leftovers, require_mounts
+
+import pydurable
+from pydurable import _atomic_file, _replace, aligned, replace, stale
+
+ROOT = os.geteuid() == 0
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """A file with old content."""
+    path = tmp_path / "target"
+    path.write_bytes(OLD)
+    return path
+
+
+def test_it_makes_a_file(tmp_path: Path) -> None:
+    """A path without a file gets one."""
+    replace(tmp_path / "new", NEW)
+    assert (tmp_path / "new").read_bytes() == NEW
+    assert os.listdir(tmp_path) == ["new"]
+
+
+def test_it_replaces_a_file(target: Path) -> None:
+    """The old file is another inode than the new one, and nothing else is left in the folder."""
+    inode = target.stat().st_ino
+    with open(target, "rb") as reader:
+        assert replace(target, NEW) is None
+        assert reader.read() == OLD
+    assert target.read_bytes() == NEW
+    assert target.stat().st_ino != inode
+    assert os.listdir(target.parent) == ["target"]
+
+
+@pytest.mark.parametrize("durability", ["full", "data", "none"])
+@pytest.mark.parametrize("preserve", ["none", "mode", "all", "strict"])
+@pytest.mark.parametrize("kind", [str, os.fsencode, Path])
+def test_every_kind_of_path_and_option(target: Path, durability, preserve, kind) -> None:
+    """str, bytes and path-like paths do with every durability and every preserve."""
+    replace(kind(target), NEW, durability=durability, preserve=preserve)
+    assert target.read_bytes() == NEW
+    assert not leftovers(target.parent)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"x",
+        bytearray(NEW),
+        memoryview(NEW),
+        memoryview(NEW)[::3],
+        memoryview(bytes(400)).cast("I"),
+    ],
+    ids=["empty", "bytes", "bytearray", "memoryview", "strided", "of ints"],
+)
+def test_every_kind_of_data(target: Path, data) -> None:
+    """Whatever has the buffer protocol is written as its bytes."""
+    replace(target, data)
+    assert target.read_bytes() == bytes(data)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    old=st.none() | st.binary(max_size=9000),
+    new=st.binary(max_size=200_000),
+    name=st.text(
+        st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), min_size=1, max_size=60
+    ),
+    options=st.fixed_dictionaries(
+        {},
+        optional={
+            "durability": st.sampled_from(["full", "data", "none"]),
+            "preserve": st.sampled_from(["none", "mode", "all", "strict"]),
+            "permissions": st.none() | st.sampled_from([0o600, 0o644, 0o400, 0o755]),
+            "follow_symlinks": st.booleans(),
+        },
+    ),
+)
+def test_any_content_under_any_name_with_any_options(
+    tmp_path: Path, old, new, name, options
+) -> None:
+    """The content is what was given, the mode what was asked for, and nothing else is there."""
+    path = tmp_path / name
+    if name in (".", ".."):
+        with pytest.raises(IsADirectoryError):
+            replace(path.parent / name, new, **options)
+        return
+    if old is not None:
+        path.write_bytes(old)
+        path.chmod(0o640)
+    replace(path, new, **options)
+    assert path.read_bytes() == new
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if options.get("permissions") is not None:
+        assert mode == options["permissions"]
+    elif old is not None and options.get("preserve") != "none":
+        assert mode == 0o640
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+    path.unlink()
+
+
+def test_a_name_of_255_bytes(tmp_path: Path) -> None:
+    """The longest name works, because the temporary name does not grow with it."""
+    path = tmp_path / ("n" * 255)
+    replace(path, OLD)
+    replace(path, NEW)
+    assert path.read_bytes() == NEW
+    with pytest.raises(OSError, match="File name too long") as caught:
+        replace(tmp_path / ("n" * 256), NEW)
+    assert caught.value.errno == errno.ENAMETOOLONG
+
+
+def test_a_path_without_a_directory(target: Path, monkeypatch) -> None:
+    """A bare name means the working directory."""
+    monkeypatch.chdir(target.parent)
+    replace("target", NEW)
+    assert target.read_bytes() == NEW
+
+
+def test_no_descriptor_is_left_open(target: Path) -> None:
+    """Neither success nor failure leaks a descriptor."""
+    before = descriptors()
+    replace(target, NEW)
+    for bad in (target.parent, target / "below", target.parent / "no" / "where"):
+        with pytest.raises(OSError, match=r"looking|opening"):
+            replace(bad, NEW)
+    assert descriptors() == before
+
+
+def test_dir_fd_is_where_a_relative_path_starts(target: Path) -> None:
+    """dir_fd holds for relative paths and not for absolute ones, as in the os module."""
+    (target.parent / "sub").mkdir()
+    fd = os.open(target.parent / "sub", os.O_RDONLY)
+    try:
+        replace("inner", NEW, dir_fd=fd)
+        replace("../target", NEW, dir_fd=fd)
+        replace(target.parent / "absolute", NEW, dir_fd=fd)
+    finally:
+        os.close(fd)
+    assert (target.parent / "sub" / "inner").read_bytes() == NEW
+    assert target.read_bytes() == NEW
+    assert (target.parent / "absolute").read_bytes() == NEW
+
+
+# Symlinks
+
+
+def test_a_symlink_stays_and_leads_to_the_new_content(target: Path) -> None:
+    """The file that a chain of links leads to is replaced, in its own directory."""
+    elsewhere = target.parent / "elsewhere"
+    elsewhere.mkdir()
+    first, second = target.parent / "first", elsewhere / "second"
+    second.symlink_to("../target")
+    first.symlink_to("elsewhere/second")
+    replace(first, NEW)
+    assert first.is_symlink()
+    assert second.is_symlink()
+    assert not target.is_symlink()
+    assert target.read_bytes() == NEW
+    assert not leftovers(target.parent)
+
+
+def test_an_absolute_symlink(target: Path) -> None:
+    """A link may name its goal from the root."""
+    link = target.parent / "link"
+    link.symlink_to(target)
+    replace(link, NEW)
+    assert link.is_symlink()
+    assert target.read_bytes() == NEW
+
+
+def test_a_dangling_symlink_gets_its_file(tmp_path: Path) -> None:
+    """As with open(path, "w"), the file that the link lacks is made."""
+    link = tmp_path / "link"
+    link.symlink_to("missing")
+    replace(link, NEW)
+    assert link.is_symlink()
+    assert (tmp_path / "missing").read_bytes() == NEW
+
+
+def test_a_dangling_symlink_into_nowhere(tmp_path: Path) -> None:
+    """A link into a directory that is not there is a missing parent."""
+    link = tmp_path / "link"
+    link.symlink_to("no/where")
+    with pytest.raises(FileNotFoundError):
+        replace(link, NEW)
+    assert os.listdir(tmp_path) == ["link"]
+
+
+def test_a_symlink_loop_is_refused(tmp_path: Path) -> None:
+    """A loop ends with ELOOP and not never."""
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="symlink") as caught:
+        replace(tmp_path / "a", NEW)
+    assert caught.value.errno == errno.ELOOP
+
+
+def test_without_following_the_symlink_itself_is_replaced(target: Path) -> None:
+    """The goal keeps its content; the new file has the mode of a new file, not a link's 0777."""
+    link = target.parent / "link"
+    link.symlink_to("target")
+    replace(link, NEW, follow_symlinks=False)
+    assert not link.is_symlink()
+    assert link.read_bytes() == NEW
+    assert target.read_bytes() == OLD
+    (target.parent / "fresh").write_bytes(b"")
+    assert link.stat().st_mode == (target.parent / "fresh").stat().st_mode
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can make files of other users")
+def test_another_users_symlink_in_a_shared_directory_is_not_followed(target: Path) -> None:
+    """What protected_symlinks does for open() holds here: no writing through planted links."""
+    shared = target.parent / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    link = shared / "link"
+    link.symlink_to(target)
+    os.lchown(link, 12345, 12345)
+    with pytest.raises(PermissionError):
+        replace(link, NEW)
+    assert target.read_bytes() == OLD
+
+
+# overwrite=False
+
+
+def test_no_clobber(target: Path) -> None:
+    """With overwrite=False an existing file is refused, and a missing one is made."""
+    with pytest.raises(FileExistsError):
+        replace(target, NEW, overwrite=False)
+    assert target.read_bytes() == OLD
+    replace(target.parent / "other", NEW, overwrite=False)
+    assert (target.parent / "other").read_bytes() == NEW
+    assert not leftovers(target.parent)
+
+
+def test_no_clobber_of_a_symlink_that_is_not_followed(tmp_path: Path) -> None:
+    """A symlink, dangling or not, is something that exists."""
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(FileExistsError):
+        replace(tmp_path / "link", NEW, overwrite=False, follow_symlinks=False)
+
+
+# What is refused, before anything is created
+
+
+@pytest.mark.parametrize("path", [".", "..", "folder", "folder/", "missing/", "/", "folder/."])
+def test_a_directory_is_refused(tmp_path: Path, monkeypatch, path) -> None:
+    """A directory, and what can only be one, is IsADirectoryError."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        replace(path, NEW)
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_what_is_not_a_regular_file_is_refused(tmp_path: Path) -> None:
+    """A FIFO, a socket and a device are EINVAL, and stay what they are."""
+    fifo, sock = tmp_path / "fifo", tmp_path / "socket"
+    os.mkfifo(fifo)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(sock))
+    for path in (fifo, sock, Path("/dev/null")):
+        before = path.stat().st_mode
+        with pytest.raises(OSError, match="FIFO, device or socket") as caught:
+            replace(path, NEW)
+        assert caught.value.errno == errno.EINVAL
+        assert path.stat().st_mode == before
+    assert not leftovers(tmp_path)
+
+
+def test_a_missing_parent(tmp_path: Path) -> None:
+    """A parent that is not there is FileNotFoundError, one that is a file NotADirectoryError."""
+    with pytest.raises(FileNotFoundError) as caught:
+        replace(tmp_path / "no" / "where", NEW)
+    assert caught.value.filename == str(tmp_path / "no" / "where")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NotADirectoryError):
+        replace(tmp_path / "file" / "below", NEW)
+
+
+def test_the_empty_path(monkeypatch, tmp_path: Path) -> None:
+    """An empty path is FileNotFoundError, as for open()."""
+    with pytest.raises(FileNotFoundError):
+        replace("", NEW)
+
+
+AS_NOBODY = """
+import os, sys
+os.chdir(sys.argv[1])
+import pydurable
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+"""
+
+
+def test_a_read_only_target_is_refused(tmp_path: Path) -> None:
+    """Whom open(path, "w") refuses, replace() refuses too, though the rename would be permitted."""
+    tmp_path.chmod(0o777)
+    target = tmp_path / "target"
+    target.write_bytes(OLD)
+    target.chmod(0o444)
+    script = (
+        AS_NOBODY
+        + """
+for attempt in (lambda: open("target", "wb"), lambda: pydurable.replace("target", b"new")):
+    try:
+        attempt()
+    except PermissionError as error:
+        print(error.errno, os.listdir("."))
+"""
+    )
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o777)
+    out = checked_child(script, tmp_path).splitlines()
+    assert out == [f"{errno.EACCES} ['target']"] * 2
+    assert target.read_bytes() == OLD
+
+
+def test_a_directory_that_cannot_be_read(tmp_path: Path) -> None:
+    """Without the read permission "full" says what does without it, and "data" works."""
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o777)
+    folder = tmp_path / "blind"
+    folder.mkdir()
+    folder.chmod(0o333)
+    script = (
+        AS_NOBODY
+        + """
+if os.geteuid() == os.stat("blind").st_uid:
+    os.chmod("blind", 0o333)
+try:
+    pydurable.replace("blind/file", b"new")
+except PermissionError as error:
+    print(error)
+pydurable.replace("blind/file", b"new", durability="data")
+"""
+    )
+    out = checked_child(script, tmp_path)
+    folder.chmod(0o777)
+    assert 'durability="data"' in out
+    assert [(each.name, each.read_bytes()) for each in folder.iterdir()] == [("file", b"new")]
+
+
+def test_str_data_is_refused(target: Path) -> None:
+    """Text is a TypeError that names open_atomic()."""
+    with pytest.raises(TypeError, match="open_atomic"):
+        replace(target, "text")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        replace(target, 5)
+    assert target.read_bytes() == OLD
+
+
+@pytest.mark.parametrize("path", ["a\0b", b"a\0b"])
+def test_nul_in_the_path_is_refused(path) -> None:
+    """NUL is a ValueError: C would read a shorter path."""
+    with pytest.raises(ValueError, match="null byte"):
+        replace(path, NEW)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"durability": "fast"},
+        {"preserve": "some"},
+        {"permissions": 0o10000},
+        {"permissions": -1},
+        {"dir_fd": -1},
+    ],
+)
+def test_options_that_make_no_sense(target: Path, options) -> None:
+    """Unknown names and impossible numbers are ValueErrors."""
+    with pytest.raises(ValueError, match=next(iter(options))):
+        replace(target, NEW, **options)
+    assert target.read_bytes() == OLD
+
+
+def test_a_bind_mounted_target(tmp_path: Path) -> None:
+    """A file that is a mount point is EBUSY with a note, and never overwritten in place."""
+    require_mounts()
+    (tmp_path / "target").write_bytes(OLD)
+    (tmp_path / "source").write_bytes(OLD)
+    script = """
+import os, subprocess, sys
+import pydurable
+os.chdir(sys.argv[1])
+subprocess.run(["mount", "--bind", "source", "target"], check=True)
+try:
+    pydurable.replace("target", b"new")
+except OSError as error:
+    print(error.errno, error)
+print(sorted(os.listdir(".")))
+"""
+    out = checked_child(script, tmp_path, prefix=("unshare", "-rm"))
+    assert out.startswith(f"{errno.EBUSY} ")
+    assert "mount point" in out
+    assert out.endswith("['source', 'target']\n")
+    assert (tmp_path / "source").read_bytes() == OLD
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """ENOSPC leaves the old content and no temporary file, in each of the calls."""
+    require_mounts()
+    script = """
+import os, subprocess, sys
+import pydurable
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", sys.argv[1]], check=True)
+os.chdir(sys.argv[1])
+pydurable.replace("target", b"old")
+big = bytes(1 << 20)
+def stream(**options):
+    with pydurable.open_atomic("target", "wb", **options) as f:
+        f.write(big)
+attempts = [
+    lambda: pydurable.replace("target", big),
+    lambda: pydurable.replace_many([("other", b"x"), ("target", big)]),
+    stream,
+    lambda: stream(direct=True),
+    lambda: stream(buffering=4 << 20),
+]
+for attempt in attempts:
+    try:
+        attempt()
+    except OSError as error:
+        print(error.errno, open("target").read(), os.listdir("."))
+"""
+    out = checked_child(script, tmp_path, prefix=("unshare", "-rm"))
+    assert out.splitlines() == [f"{errno.ENOSPC} old ['target']"] * 5
+
+
+def test_a_file_size_limit(target: Path) -> None:
+    """A limit that ends a write in the middle publishes nothing."""
+    script = """
+import resource, signal, sys
+import pydurable
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+def stream(**options):
+    with pydurable.open_atomic(sys.argv[1], "wb", **options) as f:
+        f.write(bytes(1 << 20))
+for attempt in (lambda: pydurable.replace(sys.argv[1], bytes(1 << 20)), stream,
+                lambda: stream(buffering=0)):
+    try:
+        attempt()
+    except OSError as error:
+        print(error.errno)
+"""
+    assert checked_child(script, target).split() == [str(errno.EFBIG)] * 3
+    assert target.read_bytes() == OLD
+    assert not leftovers(target.parent)
+
+
+def test_the_documented_examples() -> None:
+    """The examples in the docstrings run as they stand."""
+    for module in (_replace, _atomic_file, stale, aligned):
+        result = doctest.testmod(module)
+        assert result.attempted > 0
+        assert result.failed == 0
+
+
+def test_everything_is_exported() -> None:
+    """The names of the documentation are there."""
+    for name in (
+        "replace",
+        "open_atomic",
+        "replace_many",
+        "rename",
+        "sync_file",
+        "sync_data",
+        "sync_directory",
+        "find_stale",
+        "remove_stale",
+        "AlignedBuffer",
+        "NotDurableError",
+        "PartlyReplacedError",
+    ):
+        assert name in pydurable.__all__
+        assert hasattr(pydurable, name)
