@@ -239,6 +239,9 @@ int pd_stage_fd(const struct pd_stage *stage);
 bool pd_stage_is_direct(const struct pd_stage *stage);
 /* Append, by way of aligned memory if the stage is direct. */
 int pd_stage_write(struct pd_stage *stage, const void *data, uint64_t size, struct pd_error *error);
+/* Write anywhere, for a caller who keeps the position; not for a direct stage. */
+int pd_stage_write_at(struct pd_stage *stage, const void *data, uint64_t size, uint64_t offset,
+                      struct pd_error *error);
 /* Publish.  Whatever comes back, the stage is over; free it. */
 int pd_stage_commit(struct pd_stage *stage, struct pd_error *error);
 /* Free it, and take the temporary file away unless it was published. */

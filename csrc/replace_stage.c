@@ -48,13 +48,26 @@ int pd_stage_create(struct pd_stage *stage, struct pd_error *error)
     return stage->options.direct ? go_direct(stage, error) : 0;
 }
 
+static int write_at(const struct pd_stage *stage, const void *data, size_t size, uint64_t offset,
+                    struct pd_error *error)
+{
+    int rc = pd_io_write(stage->fd, data, size, offset);
+    return rc < 0 ? pd_error_os(error, rc, "writing a temporary file", stage->temp) : 0;
+}
+
+int pd_stage_write_at(struct pd_stage *stage, const void *data, uint64_t size, uint64_t offset,
+                      struct pd_error *error)
+{
+    assert(stage->fd >= 0 && !stage->alignment);
+    return write_at(stage, data, (size_t)size, offset, error);
+}
+
 static int put(struct pd_stage *stage, const void *data, size_t size, struct pd_error *error)
 {
-    int rc = pd_io_write(stage->fd, data, size, stage->written);
-    if (rc < 0)
-        return pd_error_os(error, rc, "writing a temporary file", stage->temp);
-    stage->written += size;
-    return 0;
+    int rc = write_at(stage, data, size, stage->written, error);
+    if (rc >= 0)
+        stage->written += size;
+    return rc;
 }
 
 static bool is_aligned(const struct pd_stage *stage, const uint8_t *data)

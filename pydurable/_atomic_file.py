@@ -33,14 +33,17 @@ class _Raw(io.FileIO):
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage.fd, "wb", closefd=False)
+        self._writer = stage
 
     def write(self, data: Any) -> int:
         """Write all of data: a short write without an error would publish a partial file."""
-        view = memoryview(data).cast("B")
-        done = len(view) if self.dropping else 0
-        while done < len(view):
-            done += super().write(view[done:]) or 0
-        return len(view)
+        size = memoryview(data).nbytes
+        if not self.dropping:
+            # The descriptor has a position too, for those who write by way of fileno().
+            at = self.tell()
+            self._writer.write_at(data, at)
+            self.seek(at + size)
+        return size
 
 
 class _DirectRaw(io.RawIOBase):

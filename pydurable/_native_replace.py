@@ -190,6 +190,13 @@ class Stage:
                 raise _exception(error, self._path)
             return len(view)
 
+    def write_at(self, data: Any, offset: int) -> None:
+        """Write all of data at an offset in bytes; not for a direct stage."""
+        error = ffi.new("struct pd_error *")
+        with ffi.from_buffer(data) as view:
+            if lib.pd_stage_write_at(self._stage, view, len(view), offset, error) < 0:
+                raise _exception(error, self._path)
+
     def commit(self) -> None:
         """Sync, publish and free."""
         error = ffi.new("struct pd_error *")

@@ -171,6 +171,8 @@ def _flushed(f: int | HasFileno) -> int:
     """Return the descriptor, with nothing left in Python's buffer before it."""
     if isinstance(f, int):
         return f
+    if not hasattr(f, "fileno"):
+        raise TypeError(f"a file or its descriptor is needed, not {type(f).__name__}")
     flush = getattr(f, "flush", None)
     if flush is not None:
         flush()
