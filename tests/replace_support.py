@@ -57,6 +57,14 @@ def descriptors() -> int:
     return len(os.listdir("/dev/fd"))
 
 
+def open_to_all(folder: Path) -> None:
+    """Let other users work in a folder, and pass through those above it."""
+    folder.chmod(0o777)
+    for parent in folder.parents:
+        if not parent.stat().st_mode & 0o001:
+            parent.chmod(parent.stat().st_mode | 0o005)
+
+
 def run_child(
     script: str, *arguments: object, prefix: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -30,6 +31,7 @@ from pydurable import (
     replace,
     replace_many,
 )
+from pydurable._core import lib
 
 
 @dataclass
@@ -244,14 +246,6 @@ def test_short_writes_are_completed(folder: Path, name: str) -> None:
     check(operation, folder, error, sure=True)
 
 
-def test_a_write_that_moves_nothing_is_an_error(folder: Path) -> None:
-    """The core calls it EIO rather than trying for ever; covered by the log's tests of io."""
-    one_file(folder)
-    with fault("WRITE", errno.ENOSPC), pytest.raises(OSError, match="writing") as caught:
-        replace(folder / "target", NEW)
-    assert caught.value.errno == errno.ENOSPC
-
-
 @pytest.mark.parametrize("name", ["replace", "open_atomic", "replace_many"])
 def test_a_loss_that_close_reports_is_an_error(folder: Path, name: str) -> None:
     """Some filesystems tell only at the close that data is lost: that is before the rename."""
@@ -285,21 +279,11 @@ def test_a_sync_is_not_tried_again(folder: Path) -> None:
     one_file(folder)
 
     def failing() -> None:
-        with fault("FSYNC", errno.EIO), pytest.raises(OSError, match="syncing"):
-            replace(folder / "target", NEW)
-
-    made = {}
-
-    def inside() -> None:
-        from pydurable._core import lib
-
-        lib.pd_fault_set(CALLS["FSYNC"], lib.PD_FAULT_ERROR, errno.EIO, 1, 1)
+        fault_also("FSYNC", errno.EIO)
         with pytest.raises(OSError, match="syncing"):
             replace(folder / "target", NEW)
 
-    made = counted(inside)
-    failing()
-    assert made["FSYNC"] == 1
+    assert counted(failing)["FSYNC"] == 1
     assert content(folder / "target") == OLD
 
 
@@ -317,12 +301,8 @@ def test_no_clobber_where_the_kernel_has_no_such_rename(folder: Path, code: int)
     assert not leftovers(folder)
 
 
-def fault_also(call: str, code: int):
-    """Add a fault to the one that is set: here to make a file appear after it was looked for."""
-    import contextlib
-
-    from pydurable._core import lib
-
+def fault_also(call: str, code: int) -> contextlib.AbstractContextManager[None]:
+    """Add a fault to the one that is set, which also ends it."""
     lib.pd_fault_set(CALLS[call], lib.PD_FAULT_ERROR, code, 1, 1)
     return contextlib.nullcontext()
 
