@@ -9,6 +9,7 @@ import mmap
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,8 @@ class Unavailable(Exception):
 def filesystem(path: Path) -> str:
     """Return the type of the filesystem that holds a path, as the kernel names it."""
     best, kind = "", "unknown"
+    if sys.platform != "linux":
+        return kind
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, point, name, *_ = line.split()
         inside = path == Path(point) or Path(point) in path.parents
