@@ -36,7 +36,8 @@ from bench.replace_disk import (
     built_floor,
     cached_bytes,
     filesystem,
-    loop_mounted_xfs,
+    loop_mounted,
+    note,
 )
 
 MIB = 1 << 20
@@ -167,14 +168,18 @@ def show(lines: list[Line]) -> None:
 
 
 @contextlib.contextmanager
-def places(folder: Path) -> Iterator[list[tuple[str, Path]]]:
-    """Yield the folders to measure in: the given one, and an xfs if there can be one."""
+def places(folder: Path, args: argparse.Namespace) -> Iterator[list[tuple[str, Path]]]:
+    """Yield the folders to measure in: the given one, and those on loop-mounted filesystems."""
     with contextlib.ExitStack() as stack:
-        found = [(filesystem(folder.resolve()), folder)]
-        try:
-            found.append(("xfs (loop)", stack.enter_context(loop_mounted_xfs(folder))))
-        except Unavailable as missing:
-            print(f"no xfs: {missing}", file=sys.stderr)
+        given = f"{filesystem(folder.resolve())} {note(folder)}".strip()
+        found = [(given, folder)]
+        for kind in args.also:
+            try:
+                place = stack.enter_context(loop_mounted(kind, folder))
+            except Unavailable as missing:
+                print(missing, file=sys.stderr)
+            else:
+                found.append((f"{kind} (loop)", place))
         yield found
 
 
@@ -182,6 +187,13 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(prog="python -m bench.replace", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path.cwd(), help="on the disk to measure")
+    parser.add_argument(
+        "--also",
+        nargs="*",
+        choices=("ext4", "xfs"),
+        default=("ext4", "xfs"),
+        help="filesystems to mount on a loop device, which takes root",
+    )
     parser.add_argument("--rounds", type=int, default=15, help="of single replacements")
     parser.add_argument("--count", type=int, default=40, help="replacements in each round")
     parser.add_argument("--files", type=int, default=1000, help="in a batch")
@@ -204,7 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"no floor: {missing}", file=sys.stderr)
             bare = []
         cases = [OURS, *bare, BY_HAND, *libraries()]
-        with places(base) as found:
+        with places(base, args) as found:
             for kind, folder in found:
                 lines += measure_one(folder, kind, cases, args)
                 lines += measure_many(folder, kind, args)

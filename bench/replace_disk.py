@@ -1,4 +1,4 @@
-"""Where the benchmark of replacing runs: a folder, a loop-mounted xfs, and the C floor."""
+"""Where the benchmark of replacing runs: a folder, loop-mounted filesystems, the C floor."""
 
 from __future__ import annotations
 
@@ -33,30 +33,28 @@ def filesystem(path: Path) -> str:
     return kind
 
 
+MAKE = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q")}
+
+
 @contextlib.contextmanager
-def loop_mounted_xfs(folder: Path) -> Iterator[Path]:
-    """Make an xfs in a file, mount it, and take all of it away again."""
-    if os.geteuid() != 0 or not shutil.which("mkfs.xfs"):
-        raise Unavailable("a loop-mounted xfs needs root and mkfs.xfs")
-    image, point = folder / "xfs.image", folder / "xfs"
-    point.mkdir()
-    with open(image, "wb") as f:
-        f.truncate(IMAGE_BYTES)
-    try:
-        _run("mkfs.xfs", "-q", image)
+def loop_mounted(kind: str, folder: Path) -> Iterator[Path]:
+    """Make a filesystem in a file, mount it, and take all of it away again."""
+    if os.geteuid() != 0 or not shutil.which(MAKE[kind][0]):
+        raise Unavailable(f"a loop-mounted {kind} needs root and {MAKE[kind][0]}")
+    image, point = folder / f"{kind}.image", folder / kind
+    with contextlib.ExitStack() as undo:
+        point.mkdir()
+        undo.callback(point.rmdir)
+        with open(image, "wb") as f:
+            f.truncate(IMAGE_BYTES)
+        undo.callback(image.unlink)
+        _run(*MAKE[kind], image)
         # Direct, so that the image does not fill the page cache that is to be measured.
         device = _run("losetup", "--find", "--show", "--direct-io=on", image).strip()
-        try:
-            _run("mount", device, point)
-            try:
-                yield point
-            finally:
-                _run("umount", point)
-        finally:
-            _run("losetup", "--detach", device)
-    finally:
-        image.unlink()
-        point.rmdir()
+        undo.callback(_run, "losetup", "--detach", device)
+        _run("mount", device, point)
+        undo.callback(_run, "umount", point)
+        yield point
 
 
 def _run(*command: object) -> str:
@@ -74,6 +72,18 @@ def built_floor(folder: Path) -> Path:
     program = folder / "replace_floor"
     _run(compiler, "-O2", "-o", program, Path(__file__).with_name("replace_floor.c"))
     return program
+
+
+def note(folder: Path) -> str:
+    """Return what one has to know about the filesystem to read its figures, or ""."""
+    number = folder.stat().st_dev
+    device = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve().name
+    task = Path("/sys/fs/ext4", device, "journal_task")
+    # Without a journal ext4 does not give out an inode again for some time after it was freed,
+    # and goes over all of those that were: a loop that replaces files slows down as it runs.
+    if task.exists() and not task.read_text().strip().isdigit():
+        return "without a journal"
+    return ""
 
 
 def cached_bytes(path: Path) -> int:

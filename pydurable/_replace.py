@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from pydurable import _native_replace as native
 from pydurable._native_replace import AnyPath, Options
 
-WORKERS = 8  # more bring nothing: the journal takes one commit at a time
+WORKERS = 16  # they mostly wait for the disk, which takes flushes that meet as one
 
 
 class HasFileno(Protocol):
