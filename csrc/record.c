@@ -14,6 +14,8 @@
  *   allocate,
  *   truncate          fd   size
  *   rename            dir                                             from, a zero byte, to
+ *   move, move_new,
+ *   link              dir  to dir                                     from, a zero byte, to
  *   unlink            dir                                             name
  *   mkdir                                                             path
  *   a mark (PD_CALL_COUNT)        its value

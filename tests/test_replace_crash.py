@@ -82,6 +82,8 @@ class Disk:
             if event.c & os.O_CREAT:
                 now[names[0]] = self.open[event.a] = Inode()
                 self.histories.append(now)
+        elif event.call == CALLS["WRITE"] and event.c:
+            pass  # its end: the bytes came with its beginning
         elif event.call == CALLS["WRITE"]:
             inode = self.open[event.a]
             inode.safe = False
