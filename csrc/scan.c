@@ -13,7 +13,7 @@
 /* How much is read at once: large enough to hide the call, small enough to stay in the cache. */
 enum { WINDOW = 256 * 1024 };
 
-int pd_scan_begin(struct pd_scan *scan, int dir, uint64_t number)
+static int begin_once(struct pd_scan *scan, int dir, uint64_t number)
 {
     memset(scan, 0, sizeof *scan);
     char name[PD_NAME_BYTES];
@@ -37,6 +37,14 @@ int pd_scan_begin(struct pd_scan *scan, int dir, uint64_t number)
     }
     pd_scan_end(scan);
     return rc;
+}
+
+int pd_scan_begin(struct pd_scan *scan, int dir, uint64_t number)
+{
+    int rc = begin_once(scan, dir, number);
+    /* A file that a writer recycles loses its name before it gets another header: a second look
+     * finds no such file, unless the header is damaged. */
+    return rc == PD_HEADER_INVALID ? begin_once(scan, dir, number) : rc;
 }
 
 void pd_scan_end(struct pd_scan *scan)

@@ -1,4 +1,7 @@
-"""The only module that touches the C core: calls, waits in slices, and errors as exceptions."""
+"""The log's side of the C core: calls, waits in slices, and errors as exceptions.
+
+Together with _native_replace.py the only code that touches the core.
+"""
 
 from __future__ import annotations
 
