@@ -250,6 +250,8 @@ static bool fits_segment(struct pd_log *log, const struct pd_slot *slot, size_t 
 
 static int make_room(struct pd_log *log, size_t frame_bytes, bool closing)
 {
+    /* What no segment can hold would go through one segment after the other without an end. */
+    assert(frame_bytes <= PD_FRAME_BYTES + pd_log_max_record(log));
     uint64_t until = 0;
     for (;;) {
         int rc = pd_group_usable(log);

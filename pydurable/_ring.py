@@ -26,14 +26,14 @@ class AppendRing:
 
     __slots__ = ("_bytes", "_lock", "_native", "_size", "_stopped", "_words", "largest", "tail")
 
-    def __init__(self, native: NativeLog) -> None:
+    def __init__(self, native: NativeLog, max_record_bytes: int) -> None:
         self._native = native
         self._bytes, self._words = native.ring()
         self._size = len(self._bytes)
         self._lock = threading.Lock()
         self._stopped = False
         self.tail = 0
-        self.largest = self._size // 2 - 4
+        self.largest = min(self._size // 2 - 4, max_record_bytes)
         """The largest record in bytes that goes through the ring."""
 
     @property

@@ -137,9 +137,9 @@ class Log:
         if sync == "paranoid":
             require_honoured_flushes(self._path)
         self._native = NativeLog(self._path, **options)
-        self._ring = AppendRing(self._native)
         info = self._native.info()
         self._max_record_bytes = int(info.max_record_bytes)
+        self._ring = AppendRing(self._native, self._max_record_bytes)
         self._method = METHOD_NAMES[info.method]
         self._torn_bytes = int(info.torn_bytes)
         self._flusher = Flusher(self._ring, interval)
