@@ -43,13 +43,19 @@ def facts(path: Path) -> dict[str, str]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "processor": f"{_processor()}, {os.cpu_count()} cores, {memory:.1f} GiB of memory",
+        "processor": f"{_processor()}, {_cores()}, {memory:.1f} GiB of memory",
         "kernel": f"{platform.system()} {platform.release()} ({platform.machine()})",
         "filesystem": f"{mount['filesystem']} on {mount['device']} ({mount['options']})",
         "device": _device(path),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "versions": ", ".join([*_versions(), f"SQLite {sqlite3.sqlite_version}"]),
     }
+
+
+def _cores() -> str:
+    """Say how many there are, and how many of them this process may use."""
+    usable = len(os.sched_getaffinity(0))
+    return f"{os.cpu_count()} cores" + (f", {usable} used" if usable != os.cpu_count() else "")
 
 
 def _processor() -> str:
