@@ -97,6 +97,7 @@ struct pd_log {
     struct pd_segment_list segments;
     uint64_t write_offset;
     bool rotating;
+    bool truncating;      /* a truncation is under way */
     bool retiring;        /* segments are being taken away */
     bool syncing;         /* an explicit sync is under way */
     uint64_t unsynced_ns; /* since when something written is not synced, 0 if nothing */

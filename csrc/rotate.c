@@ -178,7 +178,7 @@ static void wait_for_changes_of_segments(struct pd_log *log)
         pthread_cond_wait(&log->quiet, &log->mutex);
 }
 
-/* Give up what lies below lsn; the mutex is held. */
+/* Give up what lies below lsn; the mutex is held, and truncating keeps others away. */
 static int truncate_before(struct pd_log *log, uint64_t lsn)
 {
     const uint64_t before = log->oldest_lsn;
@@ -193,7 +193,7 @@ static int truncate_before(struct pd_log *log, uint64_t lsn)
     wait_for_changes_of_segments(log);
     if (rc == 0)
         rc = pd_group_usable(log);
-    else if (log->oldest_lsn == lsn)
+    else
         log->oldest_lsn = before; /* so that the call can be repeated */
     const size_t n = rc == 0 ? count_below(log, lsn) : 0;
     if (n > 0) {
@@ -210,6 +210,10 @@ int pd_log_truncate_before(struct pd_log *log, uint64_t lsn)
     int rc = pd_log_enter(log);
     if (rc < 0)
         return rc;
+    /* One at a time: who asks for less than another is doing returns once that is durable. */
+    while (log->truncating && !log->poisoned)
+        pthread_cond_wait(&log->quiet, &log->mutex);
+    log->truncating = true;
     /* Rotation reads the oldest LSN without the mutex. */
     wait_for_changes_of_segments(log);
     if (lsn > log->next_lsn)
@@ -217,6 +221,8 @@ int pd_log_truncate_before(struct pd_log *log, uint64_t lsn)
                           "the LSN has not been written yet");
     else if (lsn > log->oldest_lsn || (lsn == log->oldest_lsn && count_below(log, lsn) > 0))
         rc = truncate_before(log, lsn);
+    log->truncating = false;
+    pthread_cond_broadcast(&log->quiet);
     pd_log_leave(log);
     return rc;
 }

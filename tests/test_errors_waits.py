@@ -147,6 +147,22 @@ def test_an_append_while_closing_is_refused_or_kept(log_path: Path) -> None:
     assert held == ([b"before", b"late"] if between.accepted else [b"before"])
 
 
+def test_truncating_beside_a_truncation(log_path: Path, faults: Faults) -> None:
+    """Who asks for what another thread is about to truncate returns when that is durable."""
+    with open_log(log_path, sync="interval", interval=60.0) as log:
+        log.commit_many([b"x"] * 10)
+        flushes = log.stats().flushes
+        faults.delay("any", 100, times=0)
+        first = threading.Thread(target=log.truncate_before, args=(5,))
+        first.start()
+        while log.oldest_lsn == 1:
+            time.sleep(0.001)
+        log.truncate_before(4)
+        assert log.stats().flushes > flushes
+        first.join()
+        faults.clear()
+
+
 @pytest.mark.parametrize("what", ["commit", "sync"])
 def test_ctrl_c_ends_a_wait(log_path: Path, faults: Faults, what: str) -> None:
     """A thread that waits for another one's flush is interrupted while that flush still goes on;
