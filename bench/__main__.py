@@ -45,12 +45,12 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     names = [*(contender.name for contender in CONTENDERS), *whole_logs.PARTS]
-    parser.add_argument("--quick", action="store_true", help="about a minute: the goals' cells")
+    parser.add_argument("--quick", action="store_true", help="some two minutes: the goals' cells")
     parser.add_argument("--dir", type=Path, default=Path(), help="disk to measure (default: here)")
     parser.add_argument("--threads", type=int, nargs="+", metavar="N", help="default: 1 8 64")
     parser.add_argument("--sizes", type=int, nargs="+", metavar="BYTES", help="64 1024 16384")
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
-    parser.add_argument("--rounds", type=int, help="default: 5, or 3 with --quick")
+    parser.add_argument("--rounds", type=int, help="default: 5")
     parser.add_argument("--json", type=Path, help="default: bench/results/<date>.json")
     options = parser.parse_args()
     if min([*(options.threads or ()), *(options.sizes or ()), options.rounds or 1]) < 1:
@@ -86,7 +86,7 @@ def plan_of(options: argparse.Namespace, contenders: tuple[Contender, ...]) -> P
     }
     once = {each.name for each in contenders if each.name not in goals.NAMES}
     return Plan(
-        rounds=options.rounds or (3 if options.quick else 5),
+        rounds=options.rounds or 5,
         cells=seconds,
         contenders=contenders,
         once=frozenset(once) if options.quick and not options.only else frozenset(),

@@ -52,7 +52,7 @@ class Plan:
     rounds: int
     cells: dict[Cell, float]  # and for how many seconds each slice lasts in them
     contenders: tuple[Contender, ...]
-    warm_seconds: float = 0.05
+    warm_seconds: float = 0.2  # a log that was just made writes zeros ahead of its first records
     once: frozenset[str] = frozenset()  # contenders that have a turn in the first round only
 
     def turns(self, number: int) -> list[tuple[Cell, list[Contender]]]:
