@@ -199,13 +199,10 @@ static int judge_end(struct pd_reader *reader, uint64_t limit, struct pd_error *
         return 0;
     char name[PD_NAME_BYTES];
     pd_segment_name(scan->number, name);
-    if (scan->size < scan->header.size)
-        return pd_error_corrupt(error, name, scan->size, scan->at.next_lsn, 0,
-                                "the file is shorter than its header says");
     struct pd_scan_beyond beyond;
-    int rc = pd_scan_look_beyond(scan, &beyond);
+    int rc = pd_recover_beyond(scan, &beyond, error);
     if (rc < 0)
-        return pd_refuse_read(rc, scan->number, error);
+        return rc;
     /* A writer that is alive may call records durable that no later batch speaks of yet. */
     if (!beyond.covers && limit == UINT64_MAX) {
         reader->judged = scan->at.offset;

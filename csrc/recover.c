@@ -103,6 +103,18 @@ int pd_refuse_read(int rc, uint64_t number, struct pd_error *error)
     return pd_error_os(error, rc, "reading a segment", name);
 }
 
+int pd_recover_beyond(struct pd_scan *scan, struct pd_scan_beyond *out, struct pd_error *error)
+{
+    if (scan->size < scan->header.size) {
+        char name[PD_NAME_BYTES];
+        pd_segment_name(scan->number, name);
+        return pd_error_corrupt(error, name, scan->size, scan->at.next_lsn, 0,
+                                "the file is shorter than its header says");
+    }
+    const int rc = pd_scan_look_beyond(scan, out);
+    return rc < 0 ? pd_refuse_read(rc, scan->number, error) : rc;
+}
+
 static int begin(struct pd_scan *scan, int dir, uint64_t number, struct pd_error *error)
 {
     int verdict = pd_scan_begin(scan, dir, number);
@@ -135,13 +147,10 @@ static int judge_tail(struct pd_scan *scan, struct pd_recovery *out, struct pd_e
 {
     char name[PD_NAME_BYTES];
     pd_segment_name(scan->number, name);
-    if (scan->size < scan->header.size)
-        return pd_error_corrupt(error, name, scan->size, scan->at.next_lsn, 0,
-                                "the file is shorter than its header says");
     struct pd_scan_beyond beyond;
-    int rc = pd_scan_look_beyond(scan, &beyond);
+    int rc = pd_recover_beyond(scan, &beyond, error);
     if (rc < 0)
-        return pd_refuse_read(rc, scan->number, error);
+        return rc;
     out->torn_end = beyond.end;
     if (!beyond.covers)
         return 0;

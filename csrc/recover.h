@@ -11,6 +11,7 @@
 
 #include "batch.h"
 #include "pydurable.h"
+#include "scan.h"
 
 /* One segment as far as keeping and retiring it goes. */
 struct pd_segment_entry {
@@ -46,6 +47,8 @@ void pd_segments_free(struct pd_segment_list *list);
 int pd_refuse_header(int verdict, uint64_t number, uint64_t lsn, struct pd_error *error);
 /* The error for a failed read of a segment. */
 int pd_refuse_read(int rc, uint64_t number, struct pd_error *error);
+/* Look at what lies beyond the place where the walk through a segment ended. */
+int pd_recover_beyond(struct pd_scan *scan, struct pd_scan_beyond *out, struct pd_error *error);
 
 /* Read everything.  With settle, sync each segment and the directory before trusting them: what
  * a killed writer left in the page cache is not on the disk yet.  -ENOENT if there is no segment.

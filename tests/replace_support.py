@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pydurable import rename
 from pydurable._core import lib
 
 OLD = b"old " * 1000
@@ -50,6 +51,13 @@ def counted(operation: Callable[[], object]) -> dict[str, int]:
 def leftovers(folder: Path) -> list[str]:
     """Return the names of temporary files below a folder."""
     return [path.name for path in folder.rglob(".pydurable-*")]
+
+
+def write_ten_old_files(folder: Path) -> None:
+    """Write them, and have it found out, which is done once, that directories can be synced."""
+    for number in range(10):
+        (folder / str(number)).write_bytes(OLD)
+    rename(folder / "0", folder / "0")
 
 
 def descriptors() -> int:

@@ -18,15 +18,14 @@ from replace_support import (
     descriptors,
     fault,
     leftovers,
+    write_ten_old_files,
 )
 
 from pydurable import (
     NotDurableError,
     PartlyReplacedError,
     find_stale,
-    replace,
     replace_many,
-    sync_directory,
 )
 from pydurable._core import lib
 
@@ -34,10 +33,7 @@ from pydurable._core import lib
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with ten old files, on a filesystem that is known to sync directories."""
-    for number in range(10):
-        (tmp_path / str(number)).write_bytes(OLD)
-    sync_directory(tmp_path)
-    replace(tmp_path / "0", OLD)
+    write_ten_old_files(tmp_path)
     return tmp_path
 
 

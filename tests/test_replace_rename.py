@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from replace_support import NEW, OLD, counted, fault
+from replace_support import NEW, OLD, counted, fault, write_ten_old_files
 
 from pydurable import (
     NotDurableError,
@@ -24,9 +24,7 @@ from pydurable._core import lib
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with ten old files, on a filesystem that is known to sync directories."""
-    for number in range(10):
-        (tmp_path / str(number)).write_bytes(OLD)
-    rename(tmp_path / "0", tmp_path / "0")
+    write_ten_old_files(tmp_path)
     return tmp_path
 
 
