@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +188,37 @@ def test_group_commit_shares_flushes(log_path: Path) -> None:
         assert stats.commits == 105
         assert stats.payload_bytes == 105
         assert 0 < stats.flush_p50_us <= stats.flush_p99_us <= stats.flush_p999_us
+
+
+def test_a_delay_gathers_commits(log_path: Path) -> None:
+    """With commit_delay two commits that meet share a batch; without it the first one is alone,
+    because it is written at once."""
+    with (
+        Log(log_path, commit_delay=0.1, method="fdatasync", segment_bytes=1 << 20) as log,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        for _ in range(100):  # on a busy machine two threads may miss each other
+            before = log.stats().batches
+            assert len(set(pool.map(log.commit, [b"one", b"two"]))) == 2
+            if log.stats().batches == before + 1:
+                return
+    pytest.fail("no two commits shared a batch")
+
+
+def test_the_interval_makes_durable_on_its_own(log_path: Path) -> None:
+    """Under "interval" a committed record is durable after a while without any other call; under
+    "none" nothing is flushed until somebody asks."""
+    options: dict[str, Any] = {"segment_bytes": 1 << 20, "interval": 0.01}
+    with Log(log_path, sync="interval", **options) as log:
+        log.commit(b"x")
+        deadline = time.monotonic() + 60
+        while log.durable_lsn < 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        assert log.stats().flushes == 1
+    with Log(log_path, sync="none", **options) as log:
+        log.commit(b"y")
+        time.sleep(0.1)
+        assert log.stats().flushes == 0
+        assert log.sync() == 2
+        assert log.stats().flushes == 1
