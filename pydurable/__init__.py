@@ -1,35 +1,45 @@
 """pydurable: a durable writer for Python.
 
 When :meth:`Log.commit` returns, the record survives a power cut.
+
+Names are imported when they are first used, with all that they need: nothing is imported later.  A
+program that gives up rights, or changes its root directory, does ``from pydurable import ...`` of
+what it uses before.
 """
 
-from pydurable._atomic_file import open_atomic
-from pydurable._replace import (
-    rename,
-    replace,
-    replace_many,
-    sync_data,
-    sync_directory,
-    sync_file,
-)
-from pydurable.aligned import AlignedBuffer
-from pydurable.check import RepairReport, Report, repair_log, verify_log
-from pydurable.errors import (
-    ClosedError,
-    CorruptionError,
-    DurableError,
-    ForkedError,
-    LockedError,
-    NotDurableError,
-    PartlyReplacedError,
-    PoisonedError,
-    TruncatedError,
-    UnsafeStorageError,
-    VersionError,
-)
-from pydurable.log import Log, Stats
-from pydurable.reader import Record, read_log
-from pydurable.stale import StaleFile, find_stale, remove_stale
+from importlib import import_module
+
+# typing.TYPE_CHECKING without typing, which takes longer to import than the rest of this module.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from pydurable._atomic_file import open_atomic
+    from pydurable._replace import (
+        rename,
+        replace,
+        replace_many,
+        sync_data,
+        sync_directory,
+        sync_file,
+    )
+    from pydurable.aligned import AlignedBuffer
+    from pydurable.check import RepairReport, Report, repair_log, verify_log
+    from pydurable.errors import (
+        ClosedError,
+        CorruptionError,
+        DurableError,
+        ForkedError,
+        LockedError,
+        NotDurableError,
+        PartlyReplacedError,
+        PoisonedError,
+        TruncatedError,
+        UnsafeStorageError,
+        VersionError,
+    )
+    from pydurable.log import Log, Stats
+    from pydurable.reader import Record, read_log
+    from pydurable.stale import StaleFile, find_stale, remove_stale
 
 __version__ = "0.1.0"
 
@@ -65,3 +75,33 @@ __all__ = [
     "sync_file",
     "verify_log",
 ]
+
+# Which module defines what: the imports above, for the running program.
+_NAMES = {
+    "_atomic_file": "open_atomic",
+    "_replace": "rename replace replace_many sync_data sync_directory sync_file",
+    "aligned": "AlignedBuffer",
+    "check": "RepairReport Report repair_log verify_log",
+    "errors": "ClosedError CorruptionError DurableError ForkedError LockedError NotDurableError "
+    "PartlyReplacedError PoisonedError TruncatedError UnsafeStorageError VersionError",
+    "log": "Log Stats",
+    "reader": "Record read_log",
+    "stale": "StaleFile find_stale remove_stale",
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> object:
+    """Import a name's module when the name is first used: nobody pays for what he does not use."""
+    if name in _HOMES:
+        value: object = getattr(import_module(f"pydurable.{_HOMES[name]}"), name)
+    elif name in _NAMES:
+        value = import_module(f"pydurable.{name}")
+    else:
+        raise AttributeError(f"module 'pydurable' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydurable._core import ffi, lib
 from pydurable.errors import ForkedError, NotDurableError, PartlyReplacedError
@@ -25,8 +24,7 @@ PRESERVES = {
 AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """What replace() and its kin have in common, under the names of their keywords."""
 
     durability: str = "full"

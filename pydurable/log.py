@@ -8,15 +8,13 @@ import os
 import warnings
 import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydurable import _options
 from pydurable._flusher import Flusher
 from pydurable._native import METHOD_NAMES, NativeLog
 from pydurable._ring import AppendRing
-from pydurable._storage import require_honoured_flushes
 from pydurable.errors import ClosedError, DurableError
 
 __all__ = ["Log", "Stats"]
@@ -24,8 +22,7 @@ __all__ = ["Log", "Stats"]
 _open_logs: weakref.WeakSet[Log] = weakref.WeakSet()
 
 
-@dataclass(frozen=True)
-class Stats:
+class Stats(NamedTuple):
     """Counts since the log was opened, and how long flushes took.
 
     Times are in microseconds, from the write of a batch to the end of its flush, with a
@@ -135,6 +132,8 @@ class Log:
         if not isinstance(self._path, str):
             raise TypeError("path must be a str or an os.PathLike of str")
         if sync == "paranoid":
+            from pydurable._storage import require_honoured_flushes
+
             require_honoured_flushes(self._path)
         self._native = NativeLog(self._path, **options)
         info = self._native.info()

@@ -15,7 +15,7 @@ from pydurable import replace
 AS_NOBODY = """
 import os, sys
 os.chdir(sys.argv[1])
-import pydurable
+from pydurable import replace
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
@@ -79,7 +79,7 @@ def test_a_read_only_target_is_refused(tmp_path: Path) -> None:
     script = (
         AS_NOBODY
         + """
-for attempt in (lambda: open("target", "wb"), lambda: pydurable.replace("target", b"new")):
+for attempt in (lambda: open("target", "wb"), lambda: replace("target", b"new")):
     try:
         attempt()
     except PermissionError as error:
@@ -104,10 +104,10 @@ def test_a_directory_that_cannot_be_read(tmp_path: Path) -> None:
 if os.geteuid() == os.stat("blind").st_uid:
     os.chmod("blind", 0o333)
 try:
-    pydurable.replace("blind/file", b"new")
+    replace("blind/file", b"new")
 except PermissionError as error:
     print(error)
-pydurable.replace("blind/file", b"new", durability="data")
+replace("blind/file", b"new", durability="data")
 """
     )
     out = checked_child(script, tmp_path)
@@ -156,11 +156,11 @@ def test_a_bind_mounted_target(tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(OLD)
     script = """
 import os, subprocess, sys
-import pydurable
+from pydurable import replace
 os.chdir(sys.argv[1])
 subprocess.run(["mount", "--bind", "source", "target"], check=True)
 try:
-    pydurable.replace("target", b"new")
+    replace("target", b"new")
 except OSError as error:
     print(error.errno, error)
 print(sorted(os.listdir(".")))
@@ -177,17 +177,17 @@ def test_a_full_disk(tmp_path: Path) -> None:
     require_mounts()
     script = """
 import os, subprocess, sys
-import pydurable
+from pydurable import open_atomic, replace, replace_many
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", sys.argv[1]], check=True)
 os.chdir(sys.argv[1])
-pydurable.replace("target", b"old")
+replace("target", b"old")
 big = bytes(1 << 20)
 def stream(**options):
-    with pydurable.open_atomic("target", "wb", **options) as f:
+    with open_atomic("target", "wb", **options) as f:
         f.write(big)
 attempts = [
-    lambda: pydurable.replace("target", big),
-    lambda: pydurable.replace_many([("other", b"x"), ("target", big)]),
+    lambda: replace("target", big),
+    lambda: replace_many([("other", b"x"), ("target", big)]),
     stream,
     lambda: stream(direct=True),
     lambda: stream(buffering=4 << 20),
@@ -206,13 +206,13 @@ def test_a_file_size_limit(target: Path) -> None:
     """A limit that ends a write in the middle publishes nothing."""
     script = """
 import resource, signal, sys
-import pydurable
+from pydurable import open_atomic, replace
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 def stream(**options):
-    with pydurable.open_atomic(sys.argv[1], "wb", **options) as f:
+    with open_atomic(sys.argv[1], "wb", **options) as f:
         f.write(bytes(1 << 20))
-for attempt in (lambda: pydurable.replace(sys.argv[1], bytes(1 << 20)), stream,
+for attempt in (lambda: replace(sys.argv[1], bytes(1 << 20)), stream,
                 lambda: stream(buffering=0)):
     try:
         attempt()

@@ -145,11 +145,11 @@ def test_what_cannot_be_opened_is_left_alone(tmp_path: Path) -> None:
     open_to_all(tmp_path)
     script = """
 import os, sys
-import pydurable
+from pydurable import remove_stale
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
-print(pydurable.remove_stale(sys.argv[1], min_age=0))
+print(remove_stale(sys.argv[1], min_age=0))
 """
     assert checked_child(script, tmp_path) == "[]\n"
 

@@ -187,14 +187,14 @@ def test_a_read_only_filesystem(read_only: Path) -> None:
 
 DROP_ROOT = """
 import os, sys
-import pydurable
+from pydurable import Log
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
 for path in sys.argv[1:]:
     try:
-        pydurable.Log(path)
+        Log(path)
     except PermissionError as error:
         assert error.filename.startswith(path), error.filename
     else:
