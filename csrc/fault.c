@@ -55,7 +55,7 @@ static int fault_open(int dir, const char *name, int flags, int extra, mode_t mo
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_OPEN);
     PD_FAULT_REFUSE(rule);
-    int fd = pd_sys_posix.open(dir, name, flags, extra, mode);
+    int fd = pd_sys_base->open(dir, name, flags, extra, mode);
     if (fd >= 0)
         pd_record(PD_CALL_OPEN, fd, dir,
                   (uint64_t)(unsigned)flags | (uint64_t)(unsigned)extra << 32, name, strlen(name));
@@ -67,7 +67,7 @@ static int fault_close(int fd)
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_CLOSE);
     pd_record(PD_CALL_CLOSE, fd, 0, 0, NULL, 0);
     /* As close(2) on Linux: the descriptor is gone, whatever is reported. */
-    int rc = pd_sys_posix.close(fd);
+    int rc = pd_sys_base->close(fd);
     return rule.mode == PD_FAULT_ERROR ? -rule.code : (int)pd_fault_leave(rule, rc);
 }
 
@@ -77,7 +77,7 @@ static ssize_t fault_read(int fd, void *data, size_t size, int64_t offset)
     PD_FAULT_REFUSE(rule);
     if (rule.mode == PD_FAULT_SHORT && size > 1)
         size /= 2;
-    return (ssize_t)pd_fault_leave(rule, pd_sys_posix.read(fd, data, size, offset));
+    return (ssize_t)pd_fault_leave(rule, pd_sys_base->read(fd, data, size, offset));
 }
 
 /* From its beginning on some of a write may be on the medium; a sync covers it once it has ended.
@@ -89,7 +89,7 @@ static ssize_t fault_write(int fd, const void *data, size_t size, int64_t offset
     if (rule.mode == PD_FAULT_SHORT && size > 1)
         size /= 2;
     uint64_t begun = pd_record(PD_CALL_WRITE, fd, offset, 0, data, size);
-    ssize_t n = pd_sys_posix.write(fd, data, size, offset);
+    ssize_t n = pd_sys_base->write(fd, data, size, offset);
     pd_record(PD_CALL_WRITE, fd, n, begun, NULL, 0);
     return (ssize_t)pd_fault_leave(rule, n);
 }
@@ -107,29 +107,29 @@ static int faulted_sync(int call, int fd, int (*sync)(int))
 
 static int fault_fsync(int fd)
 {
-    return faulted_sync(PD_CALL_FSYNC, fd, pd_sys_posix.fsync);
+    return faulted_sync(PD_CALL_FSYNC, fd, pd_sys_base->fsync);
 }
 
 static int fault_fdatasync(int fd)
 {
-    return faulted_sync(PD_CALL_FDATASYNC, fd, pd_sys_posix.fdatasync);
+    return faulted_sync(PD_CALL_FDATASYNC, fd, pd_sys_base->fdatasync);
 }
 
 static int fault_fullfsync(int fd)
 {
-    return faulted_sync(PD_CALL_FULLFSYNC, fd, pd_sys_posix.fullfsync);
+    return faulted_sync(PD_CALL_FULLFSYNC, fd, pd_sys_base->fullfsync);
 }
 
 static int fault_barrier(int fd)
 {
-    return faulted_sync(PD_CALL_BARRIER, fd, pd_sys_posix.barrier);
+    return faulted_sync(PD_CALL_BARRIER, fd, pd_sys_base->barrier);
 }
 
 static int fault_allocate(int fd, int64_t size)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_ALLOCATE);
     PD_FAULT_REFUSE(rule);
-    int rc = pd_sys_posix.allocate(fd, size);
+    int rc = pd_sys_base->allocate(fd, size);
     if (rc >= 0)
         pd_record(PD_CALL_ALLOCATE, fd, size, 0, NULL, 0);
     return (int)pd_fault_leave(rule, rc);
@@ -139,7 +139,7 @@ static int fault_truncate(int fd, int64_t size)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_TRUNCATE);
     PD_FAULT_REFUSE(rule);
-    int rc = pd_sys_posix.truncate(fd, size);
+    int rc = pd_sys_base->truncate(fd, size);
     if (rc >= 0)
         pd_record(PD_CALL_TRUNCATE, fd, size, 0, NULL, 0);
     return (int)pd_fault_leave(rule, rc);
@@ -149,21 +149,21 @@ static int64_t fault_seek(int fd, int64_t offset, int what)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_SEEK);
     PD_FAULT_REFUSE(rule);
-    return pd_fault_leave(rule, pd_sys_posix.seek(fd, offset, what));
+    return pd_fault_leave(rule, pd_sys_base->seek(fd, offset, what));
 }
 
 static int fault_stat(int fd, struct stat *out)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_STAT);
     PD_FAULT_REFUSE(rule);
-    return (int)pd_fault_leave(rule, pd_sys_posix.stat(fd, out));
+    return (int)pd_fault_leave(rule, pd_sys_base->stat(fd, out));
 }
 
 static int fault_rename(int dir, const char *from, const char *to)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_RENAME);
     PD_FAULT_REFUSE(rule);
-    int rc = pd_sys_posix.rename(dir, from, to);
+    int rc = pd_sys_base->rename(dir, from, to);
     if (rc >= 0) {
         char both[512];
         size_t split = strlen(from) + 1, size = split + strlen(to);
@@ -180,7 +180,7 @@ static int fault_unlink(int dir, const char *name)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_UNLINK);
     PD_FAULT_REFUSE(rule);
-    int rc = pd_sys_posix.unlink(dir, name);
+    int rc = pd_sys_base->unlink(dir, name);
     if (rc >= 0)
         pd_record(PD_CALL_UNLINK, dir, 0, 0, name, strlen(name));
     return (int)pd_fault_leave(rule, rc);
@@ -190,7 +190,7 @@ static int fault_mkdir(const char *path, mode_t mode)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_MKDIR);
     PD_FAULT_REFUSE(rule);
-    int rc = pd_sys_posix.mkdir(path, mode);
+    int rc = pd_sys_base->mkdir(path, mode);
     if (rc >= 0)
         pd_record(PD_CALL_MKDIR, 0, 0, 0, path, strlen(path));
     return (int)pd_fault_leave(rule, rc);
@@ -200,7 +200,7 @@ static int fault_lock(int fd, int how)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_LOCK);
     PD_FAULT_REFUSE(rule);
-    return (int)pd_fault_leave(rule, pd_sys_posix.lock(fd, how));
+    return (int)pd_fault_leave(rule, pd_sys_base->lock(fd, how));
 }
 
 static void *fault_map(int fd, size_t size, bool writable, int *error)
@@ -210,21 +210,21 @@ static void *fault_map(int fd, size_t size, bool writable, int *error)
         *error = -rule.code;
         return NULL;
     }
-    return pd_sys_posix.map(fd, size, writable, error);
+    return pd_sys_base->map(fd, size, writable, error);
 }
 
 static int fault_list(int dir, pd_sys_visit visit, void *context)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_LIST);
     PD_FAULT_REFUSE(rule);
-    return (int)pd_fault_leave(rule, pd_sys_posix.list(dir, visit, context));
+    return (int)pd_fault_leave(rule, pd_sys_base->list(dir, visit, context));
 }
 
 static int fault_random(void *data, size_t size)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_RANDOM);
     PD_FAULT_REFUSE(rule);
-    return (int)pd_fault_leave(rule, pd_sys_posix.random(data, size));
+    return (int)pd_fault_leave(rule, pd_sys_base->random(data, size));
 }
 
 static const struct pd_sys faulty = {
@@ -256,7 +256,7 @@ static void choose_table(void)
     bool wanted = counting || pd_recording();
     for (int i = 0; i < RULES_MAX; i++)
         wanted = wanted || rules[i].on;
-    __atomic_store_n(&pd_sys, wanted ? &faulty : &pd_sys_posix, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&pd_sys, wanted ? &faulty : pd_sys_base, __ATOMIC_SEQ_CST);
 }
 
 void pd_fault_retable(void)

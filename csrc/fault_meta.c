@@ -2,6 +2,7 @@
 #include "fault.h"
 
 #include "pydurable.h"
+#include "sys.h"
 #include "sys_meta.h"
 
 #include <string.h>
@@ -22,28 +23,28 @@ static int fault_look(int dir, const char *name, struct stat *out)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_LOOK);
     PD_FAULT_REFUSE(rule);
-    return (int)pd_fault_leave(rule, pd_sys_posix_meta.look(dir, name, out));
+    return (int)pd_fault_leave(rule, pd_sys_base->meta->look(dir, name, out));
 }
 
 static int fault_writable(int dir, const char *name)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_WRITABLE);
     PD_FAULT_REFUSE(rule);
-    return (int)pd_fault_leave(rule, pd_sys_posix_meta.writable(dir, name));
+    return (int)pd_fault_leave(rule, pd_sys_base->meta->writable(dir, name));
 }
 
 static ssize_t fault_read_link(int dir, const char *name, char *out, size_t size)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_READ_LINK);
     PD_FAULT_REFUSE(rule);
-    return (ssize_t)pd_fault_leave(rule, pd_sys_posix_meta.read_link(dir, name, out, size));
+    return (ssize_t)pd_fault_leave(rule, pd_sys_base->meta->read_link(dir, name, out, size));
 }
 
 static int fault_move(int from_dir, const char *from, int to_dir, const char *to)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_MOVE);
     PD_FAULT_REFUSE(rule);
-    int rc = pd_sys_posix_meta.move(from_dir, from, to_dir, to);
+    int rc = pd_sys_base->meta->move(from_dir, from, to_dir, to);
     if (rc >= 0)
         record_pair(PD_CALL_MOVE, from_dir, from, to_dir, to);
     return (int)pd_fault_leave(rule, rc);
@@ -53,7 +54,7 @@ static int fault_move_new(int from_dir, const char *from, int to_dir, const char
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_MOVE_NEW);
     PD_FAULT_REFUSE(rule);
-    int rc = pd_sys_posix_meta.move_new(from_dir, from, to_dir, to);
+    int rc = pd_sys_base->meta->move_new(from_dir, from, to_dir, to);
     if (rc >= 0)
         record_pair(PD_CALL_MOVE_NEW, from_dir, from, to_dir, to);
     return (int)pd_fault_leave(rule, rc);
@@ -63,7 +64,7 @@ static int fault_link(int from_dir, const char *from, int to_dir, const char *to
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_LINK);
     PD_FAULT_REFUSE(rule);
-    int rc = pd_sys_posix_meta.link(from_dir, from, to_dir, to);
+    int rc = pd_sys_base->meta->link(from_dir, from, to_dir, to);
     if (rc >= 0)
         record_pair(PD_CALL_LINK, from_dir, from, to_dir, to);
     return (int)pd_fault_leave(rule, rc);
@@ -73,63 +74,63 @@ static int fault_chown(int fd, uid_t uid, gid_t gid)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_CHOWN);
     PD_FAULT_REFUSE(rule);
-    return (int)pd_fault_leave(rule, pd_sys_posix_meta.chown(fd, uid, gid));
+    return (int)pd_fault_leave(rule, pd_sys_base->meta->chown(fd, uid, gid));
 }
 
 static int fault_chmod(int fd, mode_t mode)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_CHMOD);
     PD_FAULT_REFUSE(rule);
-    return (int)pd_fault_leave(rule, pd_sys_posix_meta.chmod(fd, mode));
+    return (int)pd_fault_leave(rule, pd_sys_base->meta->chmod(fd, mode));
 }
 
 static ssize_t fault_xattr_list(int fd, char *names, size_t size)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_XATTR_LIST);
     PD_FAULT_REFUSE(rule);
-    return (ssize_t)pd_fault_leave(rule, pd_sys_posix_meta.xattr_list(fd, names, size));
+    return (ssize_t)pd_fault_leave(rule, pd_sys_base->meta->xattr_list(fd, names, size));
 }
 
 static ssize_t fault_xattr_get(int fd, const char *name, void *value, size_t size)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_XATTR_GET);
     PD_FAULT_REFUSE(rule);
-    return (ssize_t)pd_fault_leave(rule, pd_sys_posix_meta.xattr_get(fd, name, value, size));
+    return (ssize_t)pd_fault_leave(rule, pd_sys_base->meta->xattr_get(fd, name, value, size));
 }
 
 static int fault_xattr_set(int fd, const char *name, const void *value, size_t size)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_XATTR_SET);
     PD_FAULT_REFUSE(rule);
-    return (int)pd_fault_leave(rule, pd_sys_posix_meta.xattr_set(fd, name, value, size));
+    return (int)pd_fault_leave(rule, pd_sys_base->meta->xattr_set(fd, name, value, size));
 }
 
 static int fault_acl_copy(int from, int to)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_ACL_COPY);
     PD_FAULT_REFUSE(rule);
-    return (int)pd_fault_leave(rule, pd_sys_posix_meta.acl_copy(from, to));
+    return (int)pd_fault_leave(rule, pd_sys_base->meta->acl_copy(from, to));
 }
 
 static int fault_direct(int fd)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_DIRECT);
     PD_FAULT_REFUSE(rule);
-    return (int)pd_fault_leave(rule, pd_sys_posix_meta.direct(fd));
+    return (int)pd_fault_leave(rule, pd_sys_base->meta->direct(fd));
 }
 
 static int fault_writeback(int fd)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_WRITEBACK);
     PD_FAULT_REFUSE(rule);
-    return (int)pd_fault_leave(rule, pd_sys_posix_meta.writeback(fd));
+    return (int)pd_fault_leave(rule, pd_sys_base->meta->writeback(fd));
 }
 
 static int fault_duplicate(int fd)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_DUPLICATE);
     PD_FAULT_REFUSE(rule);
-    return pd_sys_posix_meta.duplicate(fd);
+    return pd_sys_base->meta->duplicate(fd);
 }
 
 const struct pd_sys_meta pd_fault_meta = {

@@ -46,6 +46,7 @@ static void after_fork_in_child(void)
         close_quietly(&log->dir);
     }
     logs = NULL;
+    pd_sys_after_fork();
     pthread_mutex_unlock(&mutex);
 }
 

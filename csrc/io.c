@@ -37,8 +37,11 @@ struct pd_io_method pd_io_method(int method, int target)
     default:
         break;
     }
-    if (target == PD_TARGET_PARANOID)
-        io.data_sync = pd_sys_needs_fullfsync() ? PD_SYNC_FULL : PD_SYNC_FSYNC;
+    const bool waits = target == PD_TARGET_GROUP || target == PD_TARGET_EACH;
+    if (pd_sys_needs_fullfsync() && (waits || target == PD_TARGET_PARANOID))
+        io.data_sync = PD_SYNC_FULL; /* nothing else keeps the promise of these targets */
+    else if (target == PD_TARGET_PARANOID)
+        io.data_sync = PD_SYNC_FSYNC;
     return io;
 }
 
@@ -115,12 +118,18 @@ int pd_io_sync(int fd, int data_sync)
     return rc;
 }
 
+bool pd_io_sync_unsupported(int rc)
+{
+    /* What F_FULLFSYNC says on filesystems without it; the second and third are a server's. */
+    return rc == -ENOTSUP || rc == -EINVAL || rc == -ENOTTY;
+}
+
 int pd_io_sync_file(int fd)
 {
     if (pd_sys_needs_fullfsync()) {
         int rc = pd_io_sync(fd, PD_SYNC_FULL);
         /* Only what says "not here" falls back; an error of the disk stays an error. */
-        if (rc != -ENOTSUP && rc != -EINVAL && rc != -ENOTTY)
+        if (!pd_io_sync_unsupported(rc))
             return rc;
     }
     return pd_io_sync(fd, PD_SYNC_FSYNC);

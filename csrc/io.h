@@ -24,7 +24,8 @@ enum pd_io_sync {
     PD_SYNC_BARRIER
 };
 
-/* How the bytes of a file are written and forced out under a method and a target. */
+/* How the bytes of a file are written and forced out under a method and a target.  Where only
+ * F_FULLFSYNC reaches the medium every target that waits ends in it, whatever the method. */
 struct pd_io_method pd_io_method(int method, int target);
 
 /* All of data at offset: 0 or -errno.  A write that moves nothing is -EIO. */
@@ -35,6 +36,9 @@ ssize_t pd_io_read(int fd, void *data, size_t size, uint64_t offset);
 int pd_io_allocate(int fd, uint64_t size);
 /* Force the file's data out in the given way: 0 or -errno, never tried twice. */
 int pd_io_sync(int fd, int data_sync);
+/* Whether a sync was refused because the filesystem has no such call, and not for the disk's sake.
+ */
+bool pd_io_sync_unsupported(int rc);
 /* Force out a file with all its metadata, as strongly as the platform can. */
 int pd_io_sync_file(int fd);
 /* Force out a directory, so that names made, moved or removed in it survive. */

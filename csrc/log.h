@@ -180,6 +180,11 @@ void pd_wait_wake(struct pd_slot *slot, bool all);
 /* Sleep until the slot's word changes or the time is over.  The mutex is not held on return. */
 void pd_wait_sleep(struct pd_log *log, struct pd_slot *slot, uint64_t ns);
 
+/* method.c: settle method, block size and shape, while nobody else knows the log yet.  remembered
+ * is the header of its last segment, NULL for a new log. */
+int pd_method_choose(struct pd_log *log, const struct pd_log_options *options,
+                     const struct pd_segment_header *remembered, struct pd_error *error);
+
 /* rotate.c; the mutex is held on entry and on return. */
 int pd_log_rotate(struct pd_log *log);
 /* Activate the spare as the segment after prev and open it; the mutex is not needed because

@@ -4,7 +4,6 @@
 #include "log.h"
 
 #include "error.h"
-#include "probe.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -80,59 +79,6 @@ static void remove_retired(int dir, const struct pd_segment_list *retired)
         (void)pd_segment_retire(dir, retired->entries[i].number, false, 0, NULL);
 }
 
-static int probe(struct pd_log *log, struct pd_error *error)
-{
-    struct pd_probe best;
-    int rc = pd_probe(log->dir, &best, error);
-    if (rc < 0)
-        return rc;
-    log->method = log->measured = best.method;
-    log->shape.prezero = best.prezero;
-    return 0;
-}
-
-/* What "auto" stands for: what was measured, now or when the log was made. */
-static int choose_automatically(struct pd_log *log, struct pd_error *error)
-{
-    /* Who does not wait for the disk has nothing to gain from O_DIRECT or O_DSYNC. */
-    if (!pd_log_is_durable_target(log)) {
-        log->method = pd_sys_needs_fullfsync() ? PD_METHOD_FULLFSYNC : PD_METHOD_FDATASYNC;
-        return 0;
-    }
-    log->method = log->measured;
-    return log->measured ? 0 : probe(log, error);
-}
-
-/* Settle method, block size and shape: as asked for, as remembered, or as measured. */
-static int choose_method(struct pd_log *log, const struct pd_log_options *options,
-                         const struct pd_segment_header *remembered, struct pd_error *error)
-{
-    const bool automatic = options->method == PD_METHOD_AUTO;
-    log->shape = (struct pd_segment_shape){options->segment_bytes,
-                                           pd_sys_filesystem(log->dir) == PD_FS_PLAIN};
-    if (remembered) {
-        log->shape.prezero = (remembered->flags & PD_SEGMENT_PREZERO) != 0;
-        log->measured = (int)(remembered->flags >> PD_SEGMENT_MEASURED_SHIFT) & 0xff;
-    }
-    log->method = options->method;
-    int rc = automatic ? choose_automatically(log, error) : 0;
-    log->block_bytes = pd_probe_block_bytes(log->lock.fd, log->method);
-    /* The log may have moved to a filesystem that cannot do what it remembers. */
-    if (rc == 0 && log->block_bytes == 0 && automatic) {
-        rc = probe(log, error);
-        log->block_bytes = pd_probe_block_bytes(log->lock.fd, log->method);
-    }
-    if (rc < 0)
-        return rc;
-    if (log->block_bytes == 0)
-        return pd_error_set(error, PD_ERROR_OS, EINVAL, "choosing the method", "",
-                            "this filesystem does not support O_DIRECT");
-    struct pd_io_method io = pd_io_method(log->method, log->target);
-    log->data_sync = io.data_sync;
-    log->file_sync = io.data_sync == PD_SYNC_NOTHING ? PD_SYNC_FDATASYNC : io.data_sync;
-    return 0;
-}
-
 static int start_first_or_next(struct pd_log *log, struct pd_error *error)
 {
     const uint64_t serial = ++log->spare_serial;
@@ -151,7 +97,7 @@ static int create_log(struct pd_log *log, const char *path, const struct pd_log_
     int rc = sync_parent(path);
     if (rc < 0)
         return pd_error_os(error, rc, "syncing the parent directory", "");
-    rc = choose_method(log, options, NULL, error);
+    rc = pd_method_choose(log, options, NULL, error);
     if (rc < 0)
         return rc;
     rc = pd_sys->random(log->uuid, sizeof log->uuid);
@@ -195,7 +141,7 @@ static int adopt(struct pd_log *log, const struct pd_log_options *options,
     log->torn_bytes = found->torn_end - found->end_offset;
     log->segments = found->segments;
     found->segments = (struct pd_segment_list){0};
-    int rc = choose_method(log, options, &found->last, error);
+    int rc = pd_method_choose(log, options, &found->last, error);
     if (rc < 0)
         return rc;
     if (can_continue(log, found)) {

@@ -315,6 +315,31 @@ void pd_record_mark(uint64_t value);
 uint64_t pd_record_size(void);
 void pd_record_copy(void *out, uint64_t size);
 void pd_record_stop(void);
+
+/* Calls that macOS has or makes differently; PD_DARWIN_PREALLOCATE_*: F_PREALLOCATE with that
+ * flag. */
+enum pd_darwin_call {
+    PD_DARWIN_OPENAT = 0,
+    PD_DARWIN_CLOSE,
+    PD_DARWIN_FSYNC,
+    PD_DARWIN_FULLFSYNC,
+    PD_DARWIN_BARRIERFSYNC,
+    PD_DARWIN_NOCACHE,
+    PD_DARWIN_RDAHEAD,
+    PD_DARWIN_PREALLOCATE_CONTIGUOUS,
+    PD_DARWIN_PREALLOCATE_ALL,
+    PD_DARWIN_FTRUNCATE,
+    PD_DARWIN_RENAME_EXCL,
+    PD_DARWIN_COUNT
+};
+
+/* For tests: decide as on macOS, over calls that imitate those of macOS.  Switch while no log or
+ * stage is open. */
+void pd_darwin_imitate(bool on);
+/* Refuse an imitated call with an errno from now on, 0: no more. */
+void pd_darwin_refuse(int call, int code);
+/* What was called since the last time, one line each; at most 64 KiB are kept. */
+uint64_t pd_darwin_take_notes(char *out, uint64_t size);
 /* cffi: end */
 
 #endif

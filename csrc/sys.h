@@ -41,6 +41,16 @@ typedef int (*pd_sys_visit)(void *context, const char *name);
 
 struct pd_sys_meta;
 
+/* What a platform is like, beyond its calls; asked through the functions below of the same name. */
+struct pd_sys_kind {
+    bool needs_fullfsync;
+    uint32_t (*direct_align)(int fd);
+    int (*filesystem)(int fd);
+    void (*no_readahead)(int fd);
+    void (*word_wait)(uint32_t *word, uint32_t seen, uint64_t ns);
+    void (*word_wake)(uint32_t *word, bool all);
+};
+
 struct pd_sys {
     int (*open)(int dir, const char *name, int flags, int extra, mode_t mode);
     int (*close)(int fd);
@@ -61,11 +71,13 @@ struct pd_sys {
     void *(*map)(int fd, size_t size, bool writable, int *error); /* NULL and *error on failure */
     int (*list)(int dir, pd_sys_visit visit, void *context);
     int (*random)(void *data, size_t size);
+    const struct pd_sys_kind *kind; /* of pd_sys_base alone: a table in front of it may have none */
     const struct pd_sys_meta *meta; /* names and attributes: sys_meta.h */
 };
 
 extern const struct pd_sys pd_sys_posix;
-extern const struct pd_sys *pd_sys; /* the table in force */
+extern const struct pd_sys *pd_sys;      /* the table in force */
+extern const struct pd_sys *pd_sys_base; /* the platform's, or one that imitates another */
 
 /* The offset alignment that direct I/O wants on this file, 0 if direct I/O is not supported. */
 uint32_t pd_sys_direct_align(int fd);
@@ -90,5 +102,7 @@ bool pd_sys_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t ns)
  * out, for which a crowd of woken threads would queue. */
 void pd_sys_word_wait(uint32_t *word, uint32_t seen, uint64_t ns);
 void pd_sys_word_wake(uint32_t *word, bool all);
+/* In a child process: free what threads of the parent held of the above. */
+void pd_sys_after_fork(void);
 
 #endif

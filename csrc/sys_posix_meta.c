@@ -7,22 +7,16 @@
 
 #include "sys_meta.h"
 
-#include <errno.h>
+#include "sys_posix.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#if defined(__linux__)
-#include <sys/syscall.h>
-#elif defined(__APPLE__)
+#if defined(__APPLE__)
 #include <copyfile.h>
 #endif
-
-static int result(int value)
-{
-    return value < 0 ? -errno : value;
-}
 
 static ssize_t size_result(ssize_t value)
 {
@@ -31,12 +25,12 @@ static ssize_t size_result(ssize_t value)
 
 static int posix_look(int dir, const char *name, struct stat *out)
 {
-    return result(fstatat(dir, name, out, AT_SYMLINK_NOFOLLOW));
+    return pd_posix_result(fstatat(dir, name, out, AT_SYMLINK_NOFOLLOW));
 }
 
 static int posix_writable(int dir, const char *name)
 {
-    return result(faccessat(dir, name, W_OK, AT_EACCESS));
+    return pd_posix_result(faccessat(dir, name, W_OK, AT_EACCESS));
 }
 
 static ssize_t posix_read_link(int dir, const char *name, char *out, size_t size)
@@ -46,39 +40,22 @@ static ssize_t posix_read_link(int dir, const char *name, char *out, size_t size
 
 static int posix_move(int from_dir, const char *from, int to_dir, const char *to)
 {
-    return result(renameat(from_dir, from, to_dir, to));
-}
-
-static int posix_move_new(int from_dir, const char *from, int to_dir, const char *to)
-{
-#if defined(__linux__) && defined(SYS_renameat2)
-    /* The bare call: musl has had no wrapper for it, and RENAME_NOREPLACE is 1 by the ABI. */
-    const unsigned noreplace = 1;
-    return result((int)syscall(SYS_renameat2, from_dir, from, to_dir, to, noreplace));
-#elif defined(RENAME_EXCL)
-    return result(renameatx_np(from_dir, from, to_dir, to, RENAME_EXCL));
-#else
-    (void)from_dir;
-    (void)from;
-    (void)to_dir;
-    (void)to;
-    return -ENOSYS;
-#endif
+    return pd_posix_result(renameat(from_dir, from, to_dir, to));
 }
 
 static int posix_link(int from_dir, const char *from, int to_dir, const char *to)
 {
-    return result(linkat(from_dir, from, to_dir, to, 0));
+    return pd_posix_result(linkat(from_dir, from, to_dir, to, 0));
 }
 
 static int posix_chown(int fd, uid_t uid, gid_t gid)
 {
-    return result(fchown(fd, uid, gid));
+    return pd_posix_result(fchown(fd, uid, gid));
 }
 
 static int posix_chmod(int fd, mode_t mode)
 {
-    return result(fchmod(fd, mode));
+    return pd_posix_result(fchmod(fd, mode));
 }
 
 #if defined(__APPLE__)
@@ -95,12 +72,12 @@ static ssize_t posix_xattr_get(int fd, const char *name, void *value, size_t siz
 
 static int posix_xattr_set(int fd, const char *name, const void *value, size_t size)
 {
-    return result(fsetxattr(fd, name, value, size, 0, 0));
+    return pd_posix_result(fsetxattr(fd, name, value, size, 0, 0));
 }
 
 static int posix_acl_copy(int from, int to)
 {
-    return result(fcopyfile(from, to, NULL, COPYFILE_ACL));
+    return pd_posix_result(fcopyfile(from, to, NULL, COPYFILE_ACL));
 }
 
 #else
@@ -117,7 +94,7 @@ static ssize_t posix_xattr_get(int fd, const char *name, void *value, size_t siz
 
 static int posix_xattr_set(int fd, const char *name, const void *value, size_t size)
 {
-    return result(fsetxattr(fd, name, value, size, 0));
+    return pd_posix_result(fsetxattr(fd, name, value, size, 0));
 }
 
 static int posix_acl_copy(int from, int to)
@@ -130,34 +107,9 @@ static int posix_acl_copy(int from, int to)
 
 #endif
 
-static int posix_direct(int fd)
-{
-#if defined(F_NOCACHE)
-    return result(fcntl(fd, F_NOCACHE, 1));
-#elif defined(O_DIRECT)
-    /* Set on the open file and not in open(2): with O_CREAT the file may have been made by the
-     * time the kernel finds that the filesystem has no direct I/O. */
-    int flags = fcntl(fd, F_GETFL);
-    return flags < 0 ? -errno : result(fcntl(fd, F_SETFL, flags | O_DIRECT));
-#else
-    (void)fd;
-    return -EINVAL;
-#endif
-}
-
-static int posix_writeback(int fd)
-{
-#if defined(__linux__)
-    return result(sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE));
-#else
-    (void)fd;
-    return 0;
-#endif
-}
-
 static int posix_duplicate(int fd)
 {
-    return result(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    return pd_posix_result(fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
 const struct pd_sys_meta pd_sys_posix_meta = {
@@ -165,7 +117,7 @@ const struct pd_sys_meta pd_sys_posix_meta = {
     .writable = posix_writable,
     .read_link = posix_read_link,
     .move = posix_move,
-    .move_new = posix_move_new,
+    .move_new = PD_HOST(move_new),
     .link = posix_link,
     .chown = posix_chown,
     .chmod = posix_chmod,
@@ -173,7 +125,7 @@ const struct pd_sys_meta pd_sys_posix_meta = {
     .xattr_get = posix_xattr_get,
     .xattr_set = posix_xattr_set,
     .acl_copy = posix_acl_copy,
-    .direct = posix_direct,
-    .writeback = posix_writeback,
+    .direct = PD_HOST(direct),
+    .writeback = PD_HOST(writeback),
     .duplicate = posix_duplicate,
 };

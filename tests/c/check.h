@@ -42,5 +42,6 @@ extern const struct test memory_tests[];
 extern const struct test io_tests[];
 extern const struct test recover_tests[];
 extern const struct test stress_tests[];
+extern const struct test darwin_tests[];
 
 #endif
