@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from _faults import Faults
+from _powercut import Laboratory, new_seed, scratch
 
 
 @pytest.fixture
@@ -22,3 +23,18 @@ def faults() -> Iterator[Faults]:
     table.clear()
     yield table
     table.clear()
+
+
+@pytest.fixture
+def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
+    """Where the power is cut, with a seed of this test's own."""
+    with scratch() as place:
+        yield Laboratory(place, tmp_path, new_seed())
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The parent of the recorded log, on the real disk."""
+    path = tmp_path / "root"
+    path.mkdir()
+    return path

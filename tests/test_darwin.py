@@ -281,19 +281,6 @@ def only_full_syncs(recording: Recording[Fact]) -> None:
     recording.events = [event for event in recording.events if event.call not in weak]
 
 
-@pytest.fixture
-def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
-    with scratch() as place:
-        yield Laboratory(place, tmp_path, new_seed())
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    path = tmp_path / "root"
-    path.mkdir()
-    return path
-
-
 @pytest.mark.parametrize("threads", [1, 4])
 def test_power_cuts_with_a_drive_that_caches(laboratory, root, threads) -> None:
     """With a drive that keeps nothing but what F_FULLFSYNC forced out every promise is kept."""

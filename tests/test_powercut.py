@@ -42,20 +42,6 @@ WORKLOADS = [
 ]
 
 
-@pytest.fixture
-def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
-    with scratch() as place:
-        yield Laboratory(place, tmp_path, new_seed())
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """The parent of the recorded log, on the real disk."""
-    path = tmp_path / "root"
-    path.mkdir()
-    return path
-
-
 def record_sessions(
     root: Path,
     dice: random.Random,
