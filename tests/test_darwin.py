@@ -17,7 +17,6 @@ from _darwin import Darwin, imitated
 from _disk import Disk
 from _faults import CALLS
 from _history import Fact, Promises
-from _powercut import Laboratory, new_seed, scratch
 from _recording import Recording
 from _targets import SEGMENT_BYTES
 from test_powercut import record_sessions

@@ -10,14 +10,13 @@ from __future__ import annotations
 import copy
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from _disk import Disk, Replay
 from _faults import Faults
 from _history import Fact, Promises
-from _powercut import Laboratory, new_seed, open_after_cut, recovered, scratch, shown
+from _powercut import Laboratory, open_after_cut, recovered, scratch, shown
 from _recording import Recording
 from _targets import SEGMENT_BYTES, WAITING, skip_if_refused
 from _workload import run_writers
