@@ -33,11 +33,15 @@ def filesystem(path: Path) -> str:
     return kind
 
 
-MAKE = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q")}
+MAKE = {
+    "ext4": ("mkfs.ext4", "-q", "-F"),
+    "xfs": ("mkfs.xfs", "-q"),
+    "btrfs": ("mkfs.btrfs", "-q"),
+}
 
 
 @contextlib.contextmanager
-def loop_mounted(kind: str, folder: Path) -> Iterator[Path]:
+def loop_mounted(kind: str, folder: Path, options: str = "defaults") -> Iterator[Path]:
     """Make a filesystem in a file, mount it, and take all of it away again."""
     if os.geteuid() != 0 or not shutil.which(MAKE[kind][0]):
         raise Unavailable(f"a loop-mounted {kind} needs root and {MAKE[kind][0]}")
@@ -52,7 +56,7 @@ def loop_mounted(kind: str, folder: Path) -> Iterator[Path]:
         # Direct, so that the image does not fill the page cache that is to be measured.
         device = _run("losetup", "--find", "--show", "--direct-io=on", image).strip()
         undo.callback(_run, "losetup", "--detach", device)
-        _run("mount", device, point)
+        _run("mount", "-o", options, device, point)
         undo.callback(_run, "umount", point)
         yield point
 

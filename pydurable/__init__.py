@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pydurable.log import Log, Stats
     from pydurable.reader import Record, read_log
     from pydurable.stale import StaleFile, find_stale, remove_stale
+    from pydurable.storage import StorageReport, inspect_storage
 
 __version__ = "0.1.0"
 
@@ -59,10 +60,12 @@ __all__ = [
     "Report",
     "StaleFile",
     "Stats",
+    "StorageReport",
     "TruncatedError",
     "UnsafeStorageError",
     "VersionError",
     "find_stale",
+    "inspect_storage",
     "open_atomic",
     "read_log",
     "remove_stale",
@@ -87,6 +90,7 @@ _NAMES = {
     "log": "Log Stats",
     "reader": "Record read_log",
     "stale": "StaleFile find_stale remove_stale",
+    "storage": "StorageReport inspect_storage",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

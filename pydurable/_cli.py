@@ -85,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_dump(commands)
     _add_verify(commands)
     _add_repair(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -154,6 +155,19 @@ def _add_repair(commands: Any) -> None:
     repair.set_defaults(run=_run_repair)
 
 
+def _add_doctor(commands: Any) -> None:
+    summary = "say what a disk promises: each layer from the filesystem to the drive, and a verdict"
+    doctor = commands.add_parser("doctor", help=summary, description=summary.capitalize() + ".")
+    doctor.add_argument(
+        "path", metavar="PATH", nargs="?", default=".", help="file or directory (default: here)"
+    )
+    doctor.add_argument("--json", action="store_true", help="print the report as JSON")
+    doctor.add_argument(
+        "--measure", action="store_true", help="also measure every way of writing, for 10 s at most"
+    )
+    doctor.set_defaults(run=_run_doctor)
+
+
 def _record_number(text: str) -> int:
     """An argument that is a record number: they begin at 1."""
     number = int(text) if text.isascii() and text.isdigit() else 0
@@ -195,3 +209,9 @@ def _run_repair(arguments: argparse.Namespace) -> int:
     from pydurable._cli_report import run_repair
 
     return run_repair(arguments.log, as_json=arguments.json)
+
+
+def _run_doctor(arguments: argparse.Namespace) -> int:
+    from pydurable._cli_doctor import run_doctor
+
+    return run_doctor(arguments.path, as_json=arguments.json, measure=arguments.measure)
