@@ -1,7 +1,8 @@
 /*
  * fault.c - a table of system calls that counts, fails, delays and records, for tests.
  *
- * It stands in front of the platform's table only while a fault, a count or a recording is on.
+ * It stands in front of the platform's table only while a fault, a count or a recording is on;
+ * fault_rules.c decides what befalls a call.
  */
 #include "fault.h"
 
@@ -10,46 +11,7 @@
 #include "sys_meta.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
-
-enum { RULES_MAX = 16 };
-
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct pd_fault_rule rules[RULES_MAX];
-static uint64_t calls[PD_CALL_COUNT];
-static bool counting;
-
-struct pd_fault_rule pd_fault_arrive(int call)
-{
-    struct pd_fault_rule found = {.mode = -1};
-    pthread_mutex_lock(&mutex);
-    calls[PD_CALL_ANY]++;
-    calls[call]++;
-    for (int i = 0; i < RULES_MAX; i++) {
-        struct pd_fault_rule *rule = &rules[i];
-        if (!rule->on || (rule->call != PD_CALL_ANY && rule->call != call))
-            continue;
-        if (rule->nth > 1) {
-            rule->nth--;
-            continue;
-        }
-        if (rule->times && --rule->times == 0)
-            rule->on = false;
-        if (found.mode < 0)
-            found = *rule;
-    }
-    pthread_mutex_unlock(&mutex);
-    if (found.mode == PD_FAULT_DELAY)
-        pd_sys_sleep_ns((uint64_t)found.code * 1000000u);
-    return found;
-}
-
-int64_t pd_fault_leave(struct pd_fault_rule rule, int64_t result)
-{
-    return rule.mode == PD_FAULT_AFTERWARDS && result >= 0 ? -rule.code : result;
-}
 
 static int fault_open(int dir, const char *name, int flags, int extra, mode_t mode)
 {
@@ -75,8 +37,8 @@ static ssize_t fault_read(int fd, void *data, size_t size, int64_t offset)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_READ);
     PD_FAULT_REFUSE(rule);
-    if (rule.mode == PD_FAULT_SHORT && size > 1)
-        size /= 2;
+    if (rule.mode == PD_FAULT_SHORT)
+        size = pd_fault_half(size);
     return (ssize_t)pd_fault_leave(rule, pd_sys_base->read(fd, data, size, offset));
 }
 
@@ -86,8 +48,12 @@ static ssize_t fault_write(int fd, const void *data, size_t size, int64_t offset
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_WRITE);
     PD_FAULT_REFUSE(rule);
-    if (rule.mode == PD_FAULT_SHORT && size > 1)
-        size /= 2;
+    if (rule.mode == PD_FAULT_SHORT)
+        size = pd_fault_half(size);
+    const ssize_t room = pd_fault_room(fd, offset, size);
+    if (room < 0)
+        return room;
+    size = (size_t)room;
     uint64_t begun = pd_record(PD_CALL_WRITE, fd, offset, 0, data, size);
     ssize_t n = pd_sys_base->write(fd, data, size, offset);
     pd_record(PD_CALL_WRITE, fd, n, begun, NULL, 0);
@@ -129,6 +95,8 @@ static int fault_allocate(int fd, int64_t size)
 {
     struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_ALLOCATE);
     PD_FAULT_REFUSE(rule);
+    if (!pd_fault_has_room(fd, size))
+        return -ENOSPC;
     int rc = pd_sys_base->allocate(fd, size);
     if (rc >= 0)
         pd_record(PD_CALL_ALLOCATE, fd, size, 0, NULL, 0);
@@ -227,7 +195,7 @@ static int fault_random(void *data, size_t size)
     return (int)pd_fault_leave(rule, pd_sys_base->random(data, size));
 }
 
-static const struct pd_sys faulty = {
+const struct pd_sys pd_fault_sys = {
     .open = fault_open,
     .close = fault_close,
     .read = fault_read,
@@ -249,57 +217,3 @@ static const struct pd_sys faulty = {
     .random = fault_random,
     .meta = &pd_fault_meta,
 };
-
-/* Put the faulty table in front, or take it away once nothing needs it. */
-static void choose_table(void)
-{
-    bool wanted = counting || pd_recording();
-    for (int i = 0; i < RULES_MAX; i++)
-        wanted = wanted || rules[i].on;
-    __atomic_store_n(&pd_sys, wanted ? &faulty : pd_sys_base, __ATOMIC_SEQ_CST);
-}
-
-void pd_fault_retable(void)
-{
-    pthread_mutex_lock(&mutex);
-    choose_table();
-    pthread_mutex_unlock(&mutex);
-}
-
-void pd_fault_set(int call, int mode, int code, uint64_t nth, uint64_t times)
-{
-    pthread_mutex_lock(&mutex);
-    for (int i = 0; i < RULES_MAX; i++)
-        if (!rules[i].on) {
-            rules[i] = (struct pd_fault_rule){call, mode, code, nth, times, true};
-            break;
-        }
-    choose_table();
-    pthread_mutex_unlock(&mutex);
-}
-
-void pd_fault_clear(void)
-{
-    pthread_mutex_lock(&mutex);
-    memset(rules, 0, sizeof rules);
-    memset(calls, 0, sizeof calls);
-    counting = false;
-    choose_table();
-    pthread_mutex_unlock(&mutex);
-}
-
-void pd_fault_count(bool on)
-{
-    pthread_mutex_lock(&mutex);
-    counting = on;
-    choose_table();
-    pthread_mutex_unlock(&mutex);
-}
-
-uint64_t pd_fault_calls(int call)
-{
-    pthread_mutex_lock(&mutex);
-    uint64_t n = call >= 0 && call < PD_CALL_COUNT ? calls[call] : 0;
-    pthread_mutex_unlock(&mutex);
-    return n;
-}

@@ -309,14 +309,21 @@ enum pd_call {
 };
 
 enum pd_fault_mode {
-    PD_FAULT_ERROR = 0,     /* the call fails with code and does nothing */
-    PD_FAULT_SHORT = 1,     /* a read or write moves half of what it was asked to */
-    PD_FAULT_DELAY = 2,     /* the call works, code milliseconds late */
-    PD_FAULT_AFTERWARDS = 3 /* the call works and then reports code */
+    PD_FAULT_ERROR = 0,      /* the call fails with code and does nothing */
+    PD_FAULT_SHORT = 1,      /* a read or write moves half of what it was asked to */
+    PD_FAULT_DELAY = 2,      /* the call works, code milliseconds late */
+    PD_FAULT_AFTERWARDS = 3, /* the call works and then reports code */
+    PD_FAULT_FULL = 4        /* files grow by that many bytes in all, then there is ENOSPC */
 };
 
 /* From the nth matching call on (1 is the next), the given number of times (0: for ever). */
 void pd_fault_set(int call, int mode, int code, uint64_t nth, uint64_t times);
+/* The same for a set of calls, a bit for each: a number by which to take the fault away again, or
+ * -ENOSPC if there are too many.  amount is the errno, the milliseconds or the bytes. */
+int pd_fault_add(uint64_t which, int mode, int64_t amount, uint64_t nth, uint64_t times);
+/* Take it away, if it is still there: how often it has struck. */
+uint64_t pd_fault_remove(int number);
+uint64_t pd_fault_hits(int number);
 void pd_fault_clear(void);
 /* How often a call was made since pd_fault_clear, PD_CALL_ANY for all of them together; counting
  * runs while a fault or a recording is set, or after pd_fault_count(true). */
