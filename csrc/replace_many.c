@@ -270,14 +270,19 @@ static void end_all(struct batch *batch)
             pd_io_close(batch->directories[i].fd);
 }
 
-/* Make the renames durable, also those that came before one that failed. */
-static int sync_directories(struct batch *batch, uint32_t workers, size_t replaced,
+/* Make the renames durable, also those that came before one that failed.  *failed becomes an item
+ * in the directory that could not be synced. */
+static int sync_directories(struct batch *batch, uint32_t workers, size_t replaced, size_t *failed,
                             struct pd_error *error)
 {
     if (!replaced || batch->options->durability != PD_DURABLE_FULL)
         return 0;
     size_t at = 0;
-    return pd_parallel(batch->directories_count, workers, sync_directory_work, batch, &at, error);
+    const int rc =
+        pd_parallel(batch->directories_count, workers, sync_directory_work, batch, &at, error);
+    if (rc < 0)
+        *failed = batch->directories[at].leader;
+    return rc;
 }
 
 static int run(struct batch *batch, uint32_t workers, struct pd_replace_outcome *outcome,
@@ -290,9 +295,10 @@ static int run(struct batch *batch, uint32_t workers, struct pd_replace_outcome 
     outcome->staged = rc >= 0;
     if (rc >= 0)
         rc = swap_all(batch, &replaced, &failed, error);
-    int sync_rc = sync_directories(batch, workers, replaced, rc < 0 ? NULL : error);
+    size_t unsynced = batch->count;
+    int sync_rc = sync_directories(batch, workers, replaced, &unsynced, rc < 0 ? NULL : error);
     outcome->replaced = replaced;
-    outcome->failed = rc < 0 ? failed : batch->count;
+    outcome->failed = rc < 0 ? failed : unsynced;
     end_all(batch);
     return rc < 0 ? rc : sync_rc;
 }

@@ -137,19 +137,19 @@ def rename(source: AnyPath, goal: AnyPath, overwrite: bool) -> None:
         raise exception
 
 
-def sync_file(fd: int) -> None:
-    """Sync a file and its metadata."""
-    _check(lib.pd_sync_file(fd))
+def sync_file(fd: int, name: object) -> None:
+    """Sync a file and its metadata; the name is for errors."""
+    _check(lib.pd_sync_file(fd), name)
 
 
-def sync_data(fd: int) -> None:
-    """Sync what it takes to read a file's data."""
-    _check(lib.pd_sync_data(fd))
+def sync_data(fd: int, name: object) -> None:
+    """Sync what it takes to read a file's data; the name is for errors."""
+    _check(lib.pd_sync_data(fd), name)
 
 
-def _check(rc: int) -> None:
+def _check(rc: int, name: object) -> None:
     if rc < 0:
-        raise OSError(-rc, os.strerror(-rc))
+        raise OSError(-rc, f"syncing the file: {os.strerror(-rc)}", name)
 
 
 def sync_directory(path: AnyPath) -> None:

@@ -179,6 +179,11 @@ def _flushed(f: int | HasFileno) -> int:
     return operator.index(f.fileno())
 
 
+def _name(f: int | HasFileno) -> object:
+    """Return what an error can call the file: its path, or the descriptor where nobody knows it."""
+    return f if isinstance(f, int) else getattr(f, "name", None)
+
+
 def sync_file(f: int | HasFileno) -> None:
     """Force a file with its metadata out to stable storage, by the platform's right call.
 
@@ -194,7 +199,7 @@ def sync_file(f: int | HasFileno) -> None:
     ...     sync_file(f)
     3
     """
-    native.sync_file(_flushed(f))
+    native.sync_file(_flushed(f), _name(f))
 
 
 def sync_data(f: int | HasFileno) -> None:
@@ -210,7 +215,7 @@ def sync_data(f: int | HasFileno) -> None:
     ...     sync_data(f)
     3
     """
-    native.sync_data(_flushed(f))
+    native.sync_data(_flushed(f), _name(f))
 
 
 def sync_directory(path: AnyPath) -> None:

@@ -25,6 +25,7 @@ from pydurable import (
     NotDurableError,
     PartlyReplacedError,
     find_stale,
+    replace,
     replace_many,
 )
 from pydurable._core import lib
@@ -277,3 +278,19 @@ def test_any_batch(tmp_path: Path, batch, workers) -> None:
     for name, data in dict(batch).items():
         assert (tmp_path / name).read_bytes() == data
     assert not leftovers(tmp_path)
+
+
+def test_a_directory_that_cannot_be_synced_is_named(tmp_path: Path) -> None:
+    """The error's path lies in the directory that failed, whichever of them that is."""
+    names = [tmp_path / folder / "file" for folder in ("one", "two", "three")]
+    for name in names:
+        name.parent.mkdir()
+        replace(name, OLD)
+    for which, name in enumerate(names):
+        with (
+            fault("FSYNC", errno.EIO, nth=len(names) + 1 + which),
+            pytest.raises(NotDurableError, match="syncing the directory") as caught,
+        ):
+            replace_many([(each, NEW) for each in names], workers=1)
+        assert caught.value.filename == str(name)
+        assert caught.value.replaced == tuple(map(str, names))

@@ -8,9 +8,17 @@ import socket
 from pathlib import Path
 
 import pytest
-from replace_support import NEW, OLD, checked_child, leftovers, open_to_all, require_mounts
+from replace_support import (
+    NEW,
+    OLD,
+    checked_child,
+    fault,
+    leftovers,
+    open_to_all,
+    require_mounts,
+)
 
-from pydurable import replace
+from pydurable import replace, sync_data, sync_file
 
 AS_NOBODY = """
 import os, sys
@@ -222,3 +230,14 @@ for attempt in (lambda: replace(sys.argv[1], bytes(1 << 20)), stream,
     assert checked_child(script, target).split() == [str(errno.EFBIG)] * 3
     assert target.read_bytes() == OLD
     assert not leftovers(target.parent)
+
+
+def test_a_failed_sync_says_of_which_file(tmp_path: Path) -> None:
+    """sync_file() and sync_data() name what they were given: the path or the descriptor."""
+    with (tmp_path / "file").open("wb") as file:
+        for sync in (sync_file, sync_data):
+            for given, name in ((file, str(tmp_path / "file")), (file.fileno(), file.fileno())):
+                with fault("ANY", errno.EIO), pytest.raises(OSError, match="syncing") as caught:
+                    sync(given)
+                assert caught.value.filename == name
+                assert caught.value.errno == errno.EIO
