@@ -305,7 +305,8 @@ class Replay:
         self._descriptors[event.a] = Descriptor(self._open_node(event), dsync)
 
     def _close(self, event: Event) -> None:
-        del self._descriptors[event.a]
+        # Duplicates are closed too, and nobody recorded how they came to be.
+        self._descriptors.pop(event.a, None)
 
     def _write(self, event: Event) -> None:
         file = self._file(event)
@@ -345,6 +346,16 @@ class Replay:
         node = directory.names()[old]
         directory.change(event.number, NameChange(node, old=old, new=new))
 
+    def _move(self, event: Event) -> None:
+        """Within one directory a move is a rename, which is never half done."""
+        assert self._directory(event.a) is self._directory(event.b)
+        self._rename(event)
+
+    def _link(self, event: Event) -> None:
+        old, new = (os.fsdecode(name) for name in event.data.split(b"\0"))
+        node = self._directory(event.a).names()[old]
+        self._directory(event.b).change(event.number, NameChange(node, new=new))
+
     def _unlink(self, event: Event) -> None:
         name = os.fsdecode(event.data)
         directory = self._directory(event.a)
@@ -363,6 +374,8 @@ _HANDLERS = {
     "allocate": Replay._allocate,
     "truncate": Replay._truncate,
     "rename": Replay._rename,
+    "move": Replay._move,
+    "link": Replay._link,
     "unlink": Replay._unlink,
     "mkdir": Replay._mkdir,
 }

@@ -24,7 +24,12 @@ class Call:
     FDATASYNC = CALLS["fdatasync"]
     BARRIER = CALLS["barrier"]
     SYNCS = frozenset(CALLS[name] for name in ("fsync", "fdatasync", "fullfsync", "barrier"))
-    NAMES: ClassVar[dict[int, str]] = {number: name for name, number in CALLS.items()}
+    NAMES: ClassVar[dict[int, str]] = {
+        **{number: name for name, number in CALLS.items()},
+        lib.PD_CALL_MOVE: "move",
+        lib.PD_CALL_MOVE_NEW: "move",
+        lib.PD_CALL_LINK: "link",
+    }
     MARK = lib.PD_CALL_COUNT
     OPEN_DSYNC = 2  # PD_OPEN_DSYNC of csrc/sys.h
 
