@@ -14,6 +14,8 @@ from pydurable import _cli_output as output
 
 GOOD, DAMAGED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
+DEMO_LAYERS = "demo layers"
+
 _SYNC_TARGETS = ("none", "interval", "group", "each", "paranoid")
 _FORMATS = ("text", "json", "raw")
 _EPILOG = (
@@ -34,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     code: int = GOOD
     output.claim_standard_descriptors()
     try:
-        arguments = build_parser().parse_args(argv)
+        arguments = build_parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
         code = arguments.run(arguments)
         output.flush()
     except BrokenPipeError:
@@ -51,6 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     finally:
         output.settle()
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """The arguments with a command of two words as one; a folder "layers" is "./layers"."""
+    count = len(DEMO_LAYERS.split())
+    first = " ".join(words[:count])
+    return [first, *words[count:]] if first == DEMO_LAYERS else list(words)
 
 
 def describe(error: BaseException) -> str:
@@ -81,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_demo(commands)
+    _add_demo_layers(commands)
     _add_tee(commands)
     _add_dump(commands)
     _add_verify(commands)
@@ -89,24 +99,40 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."
+
+
 def _add_demo(commands: Any) -> None:
     summary = "commit real lines, kill the writer with SIGKILL, recover, and check every line"
-    demo = commands.add_parser("demo", help=summary, description=summary.capitalize() + ".")
+    demo = commands.add_parser("demo", help=summary, description=_sentence(summary))
     demo.add_argument(
         "--input", metavar="FILE", help="lines to commit (default: Python's own standard library)"
     )
-    demo.add_argument(
+    _add_directory(demo)
+    demo.set_defaults(run=_run_demo)
+
+
+def _add_demo_layers(commands: Any) -> None:
+    summary = "write the same records in four ways, and show what survives a kill and a power cut"
+    layers = commands.add_parser(DEMO_LAYERS, help=summary, description=_sentence(summary))
+    layers.add_argument("--plot", metavar="FILE", help="draw it as a PNG too (with matplotlib)")
+    _add_directory(layers)
+    layers.set_defaults(run=_run_demo_layers)
+
+
+def _add_directory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "directory",
         metavar="DIR",
         nargs="?",
-        help="keep the logs in a new folder in DIR (default: a temporary one, removed afterwards)",
+        help="keep the files in a new folder in DIR (default: a temporary one, removed afterwards)",
     )
-    demo.set_defaults(run=_run_demo)
 
 
 def _add_tee(commands: Any) -> None:
     summary = "commit each line of standard input, and echo it once it is durable"
-    tee = commands.add_parser("tee", help=summary, description=summary.capitalize() + ".")
+    tee = commands.add_parser("tee", help=summary, description=_sentence(summary))
     tee.add_argument("log", metavar="LOG", help="directory of the log; made if it does not exist")
     tee.add_argument(
         "--sync",
@@ -120,7 +146,7 @@ def _add_tee(commands: Any) -> None:
 
 def _add_dump(commands: Any) -> None:
     summary = "print the records of a log"
-    dump = commands.add_parser("dump", help=summary, description=summary.capitalize() + ".")
+    dump = commands.add_parser("dump", help=summary, description=_sentence(summary))
     dump.add_argument("log", metavar="LOG")
     dump.add_argument(
         "--start",
@@ -141,7 +167,7 @@ def _add_dump(commands: Any) -> None:
 
 def _add_verify(commands: Any) -> None:
     summary = "check every byte of a log, changing nothing"
-    verify = commands.add_parser("verify", help=summary, description=summary.capitalize() + ".")
+    verify = commands.add_parser("verify", help=summary, description=_sentence(summary))
     verify.add_argument("log", metavar="LOG")
     verify.add_argument("--json", action="store_true", help="print the report as JSON")
     verify.set_defaults(run=_run_verify)
@@ -149,7 +175,7 @@ def _add_verify(commands: Any) -> None:
 
 def _add_repair(commands: Any) -> None:
     summary = "copy a damaged log aside, then keep what is still good of it"
-    repair = commands.add_parser("repair", help=summary, description=summary.capitalize() + ".")
+    repair = commands.add_parser("repair", help=summary, description=_sentence(summary))
     repair.add_argument("log", metavar="LOG")
     repair.add_argument("--json", action="store_true", help="print the report as JSON")
     repair.set_defaults(run=_run_repair)
@@ -183,6 +209,12 @@ def _run_demo(arguments: argparse.Namespace) -> int:
     from pydurable._demo import run_demo
 
     return run_demo(arguments.directory, arguments.input)
+
+
+def _run_demo_layers(arguments: argparse.Namespace) -> int:
+    from pydurable._demo_layers import run_layers
+
+    return run_layers(arguments.directory, arguments.plot)
 
 
 def _run_tee(arguments: argparse.Namespace) -> int:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from _faults import CALLS
 
-from pydurable._core import ffi, lib
+from pydurable import _native_record
+from pydurable._core import lib
+from pydurable._native_record import Event
+
+__all__ = ["Call", "Event", "Recording"]
 
 Fact = TypeVar("Fact")
-
-_HEADER = struct.Struct("=IIqqQQ")
 
 
 class Call:
@@ -34,18 +34,6 @@ class Call:
     OPEN_DSYNC = 2  # PD_OPEN_DSYNC of csrc/sys.h
 
 
-@dataclass(frozen=True)
-class Event:
-    """One recorded event; csrc/record.c says what a, b and c are for each call."""
-
-    call: int
-    a: int
-    b: int
-    c: int
-    number: int
-    data: bytes
-
-
 class Recording(Generic[Fact]):
     """The events of one run in order, and the facts that were noted among them.
 
@@ -62,7 +50,7 @@ class Recording(Generic[Fact]):
         with self._lock:
             number = len(self._facts)
             self._facts.append(fact)
-        lib.pd_record_mark(number)
+        _native_record.mark(number)
 
     def fact(self, event: Event) -> Fact | None:
         """The fact that an event is the mark of."""
@@ -71,21 +59,6 @@ class Recording(Generic[Fact]):
     @contextmanager
     def running(self) -> Iterator[None]:
         """Record what happens in the block; one recording can run at a time."""
-        lib.pd_record_start()
-        try:
+        with _native_record.recording():
             yield
-            size = lib.pd_record_size()
-            raw = ffi.new("uint8_t[]", max(1, size))
-            lib.pd_record_copy(raw, size)
-            self.events = list(_parse(ffi.buffer(raw, size)))
-        finally:
-            lib.pd_record_stop()
-
-
-def _parse(raw: Any) -> Iterator[Event]:
-    at = 0
-    while at < len(raw):
-        call, size, a, b, c, number = _HEADER.unpack_from(raw, at)
-        at += _HEADER.size
-        yield Event(call, a, b, c, number, bytes(raw[at : at + size]))
-        at += size
+            self.events = _native_record.recorded()
