@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pydurable.errors import (
         ClosedError,
         CorruptionError,
+        DurabilityWarning,
         DurableError,
         ForkedError,
         LockedError,
@@ -48,6 +49,7 @@ __all__ = [
     "AlignedBuffer",
     "ClosedError",
     "CorruptionError",
+    "DurabilityWarning",
     "DurableError",
     "ForkedError",
     "LockedError",
@@ -85,8 +87,9 @@ _NAMES = {
     "_replace": "rename replace replace_many sync_data sync_directory sync_file",
     "aligned": "AlignedBuffer",
     "check": "RepairReport Report repair_log verify_log",
-    "errors": "ClosedError CorruptionError DurableError ForkedError LockedError NotDurableError "
-    "PartlyReplacedError PoisonedError TruncatedError UnsafeStorageError VersionError",
+    "errors": "ClosedError CorruptionError DurabilityWarning DurableError ForkedError LockedError "
+    "NotDurableError PartlyReplacedError PoisonedError TruncatedError UnsafeStorageError "
+    "VersionError",
     "log": "Log Stats",
     "reader": "Record read_log",
     "stale": "StaleFile find_stale remove_stale",
