@@ -1,6 +1,6 @@
 """The cffi recipe: compile csrc into the module pydurable._core.
 
-The declarations come out of pydurable.h itself, between its two marker comments, so that a
+The declarations come out of the headers themselves, between their two marker comments, so that a
 signature which changes in C breaks the build instead of drifting away from Python's view of it.
 """
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
+HEADERS = ("pydurable.h", "storage.h")
 BEGIN = "/* cffi: begin */"
 END = "/* cffi: end */"
 
@@ -20,7 +21,7 @@ def sliced(header: str) -> str:
     _, _, rest = header.partition(BEGIN)
     body, marker, _ = rest.partition(END)
     if not marker:
-        raise ValueError("csrc/pydurable.h has lost its cffi markers")
+        raise ValueError("a header of csrc has lost its cffi markers")
     return body
 
 
@@ -32,10 +33,11 @@ def relative(pattern: str) -> list[str]:
 free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 ffibuilder = FFI()
-ffibuilder.cdef(sliced((HERE / "pydurable.h").read_text(encoding="utf-8")))
+for header in HEADERS:
+    ffibuilder.cdef(sliced((HERE / header).read_text(encoding="utf-8")))
 ffibuilder.set_source(
     "pydurable._core",
-    '#include "pydurable.h"',
+    "\n".join(f'#include "{header}"' for header in HEADERS),
     sources=relative("*.c"),
     include_dirs=["csrc"],
     # Headers and this file: part of the sdist, and a change in them rebuilds the module.
