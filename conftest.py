@@ -13,6 +13,9 @@ os.environ["PYTHONWARNINGS"] = ",".join(
     filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:not durable"])
 )
 
+# Its examples are those of the docstrings, and run there.
+collect_ignore = ["docs/reference.md", "docs/build_reference.py"]
+
 
 @pytest.fixture(autouse=True)
 def _examples_leave_nothing_behind(
