@@ -8,6 +8,9 @@
 #include <errno.h>
 #include <string.h>
 
+/* How often a batch that found the disk full is tried again. */
+static const uint64_t retry_pause_ns = 100000000;
+
 struct pd_slot *pd_group_filling(struct pd_log *log)
 {
     return &log->slots[log->filling_seq % PD_SLOTS];
@@ -25,7 +28,7 @@ bool pd_log_is_durable_target(const struct pd_log *log)
 
 bool pd_group_can_lead(struct pd_log *log)
 {
-    return !log->poisoned && !log->rotating && !pd_group_filling(log)->led &&
+    return !log->poisoned && !log->rotating && !log->writing && !pd_group_filling(log)->led &&
            log->filling_seq - log->acked_seq < log->lanes;
 }
 
@@ -59,11 +62,10 @@ void pd_log_poison(struct pd_log *log, const struct pd_error *error)
     pd_keeper_wake(log);
 }
 
-/* Poison after a failed operation on the active segment. */
-static void poison_segment(struct pd_log *log, int rc, const char *op)
+void pd_log_poison_file(struct pd_log *log, int rc, const char *op)
 {
     char name[PD_NAME_BYTES];
-    pd_segment_name(log->segment.number, name);
+    log->sink->name(log, name);
     struct pd_error error;
     pd_error_os(&error, rc, op, name);
     pd_log_poison(log, &error);
@@ -87,12 +89,13 @@ static unsigned settle(struct pd_log *log)
             woken |= 1u << index;
         slot->waiters = 0;
         slot->landed = false;
+        pd_ring_settle(log, slot);
         if (slot->buffer.capacity > 2 * log->batch_limit)
             pd_buffer_free(&slot->buffer);
     }
     if (pd_log_is_durable_target(log) && log->written_lsn > log->durable_lsn) {
         __atomic_store_n(&log->durable_lsn, log->written_lsn, __ATOMIC_RELEASE);
-        pd_lock_publish(&log->lock, log->written_lsn);
+        log->sink->publish(log);
     }
     pthread_cond_broadcast(&log->quiet);
     return woken;
@@ -127,20 +130,8 @@ static void settle_and_wake(struct pd_log *log)
     pthread_mutex_lock(&log->mutex);
 }
 
-/* Wait until the keeper's zeros cannot land on top of what [begin, end) is about to hold. */
-static void wait_for_zeros(struct pd_log *log, const struct pd_slot *slot)
-{
-    while (log->zero_begin < log->zero_end && !log->poisoned &&
-           log->write_offset + slot->used + log->block_bytes > log->zero_begin &&
-           log->write_offset < log->zero_end) {
-        log->zero_off = true;
-        pthread_cond_wait(&log->quiet, &log->mutex);
-    }
-}
-
-/* Give the filling batch its place and its header, and begin the next one.  Returns the bytes to
- * write, padding included, or 0 after poison. */
-static size_t seal(struct pd_log *log, struct pd_slot *slot, uint64_t *offset)
+/* Give the filling batch its place and its header, and begin the next one.  False after poison. */
+static bool seal(struct pd_log *log, struct pd_slot *slot)
 {
     slot->led = true;
     if (log->commit_delay_ns && slot->count && log->target != PD_TARGET_EACH) {
@@ -151,35 +142,20 @@ static size_t seal(struct pd_log *log, struct pd_slot *slot, uint64_t *offset)
             pthread_mutex_lock(&log->mutex);
         }
     }
-    wait_for_zeros(log, slot);
+    log->sink->await(log, slot);
     slot->led = false;
     if (log->poisoned)
-        return 0;
-    struct pd_batch_header header = {
-        .salt = log->segment.salt,
-        .first_lsn = slot->first_lsn,
-        .durable_lsn = log->durable_lsn,
-        .oldest_lsn = log->oldest_lsn,
-        .payload_bytes = (uint32_t)(slot->used - PD_BATCH_BYTES),
-        .count = slot->count,
-        .payload_crc = slot->payload_crc,
-        .prev_checksum = log->chain,
-        .flags = slot->flags,
-    };
-    size_t size = (size_t)pd_align_up(slot->used, log->block_bytes);
-    assert(log->write_offset + size <= log->segment_bytes && size <= slot->buffer.capacity);
-    log->chain = pd_batch_encode(&header, log->write_offset, slot->buffer.bytes);
-    memset(slot->buffer.bytes + slot->used, 0, size - slot->used);
-    *offset = log->write_offset;
-    log->write_offset += size;
-    log->marked = slot->count == 0;
+        return false;
+    log->sink->seal(log, slot);
+    pd_ring_note(log, slot);
     log->last_seal_ns = pd_sys_now_ns();
     log->stats.batches++;
-    log->stats.written_bytes += size;
+    log->stats.written_bytes += slot->size;
     log->filling_seq++;
     struct pd_slot *next = pd_group_filling(log);
     next->used = 0;
     next->count = next->flags = next->payload_crc = next->callers = 0;
+    next->ring_end = 0;
     next->first_lsn = log->next_lsn;
     /* Where a batch takes one commit, one thread of those that wait can go on, not all of them. */
     if (log->target == PD_TARGET_EACH)
@@ -187,33 +163,60 @@ static size_t seal(struct pd_log *log, struct pd_slot *slot, uint64_t *offset)
     else
         pthread_cond_broadcast(&log->room);
     pd_keeper_notice_write(log);
-    return size;
+    return true;
 }
 
-void pd_group_lead(struct pd_log *log)
+/* The batch stays sealed until there is room for it: nothing of it is in the file. */
+static void hold(struct pd_log *log, struct pd_slot *slot, uint32_t lane, int rc)
 {
-    struct pd_slot *slot = pd_group_filling(log);
-    assert(pd_group_can_lead(log) && pd_group_has_content(slot));
-    uint64_t offset;
-    size_t size = seal(log, slot, &offset);
-    if (size == 0)
-        return;
-    const uint32_t lane = log->lane_busy[0] ? 1 : 0;
-    assert(lane < log->lanes && !log->lane_busy[lane]);
-    log->lane_busy[lane] = true;
+    char name[PD_NAME_BYTES];
+    log->sink->name(log, name);
+    pd_error_os(&log->full, rc, log->sink->writing, name);
+    log->held = slot;
+    log->held_lane = lane;
+    log->retry_ns = pd_sys_now_ns() + retry_pause_ns;
+    for (int i = 0; i < PD_SLOTS; i++)
+        pd_wait_wake(&log->slots[i], true);
+    pthread_cond_broadcast(&log->room);
+    pd_keeper_wake(log);
+}
+
+/* An ordered write has ended: the next may begin while this one is forced out.  Without the mutex.
+ */
+static void pass_on(struct pd_log *log)
+{
+    pthread_mutex_lock(&log->mutex);
+    log->writing = false;
+    struct pd_slot *next = hand_over(log);
+    pthread_mutex_unlock(&log->mutex);
+    if (next)
+        pd_wait_wake(next, false);
+}
+
+/* Write a sealed batch and force it out as the target says. */
+static void put(struct pd_log *log, struct pd_slot *slot, uint32_t lane)
+{
     const int fd = log->files.lane[lane];
     const bool flushes = pd_log_is_durable_target(log);
     const uint64_t begun = log->last_seal_ns;
     pthread_mutex_unlock(&log->mutex);
 
-    int rc = pd_io_write(fd, slot->buffer.bytes, size, offset);
+    int rc = log->sink->write(log, fd, slot);
     const bool written = rc == 0;
+    if (written && flushes && log->sink->ordered)
+        pass_on(log);
     if (written && flushes)
         rc = pd_io_sync(fd, log->data_sync);
     const uint64_t ended = pd_sys_now_ns();
 
     pthread_mutex_lock(&log->mutex);
+    if (!written && log->sink->ordered && (rc == -ENOSPC || rc == -EDQUOT)) {
+        hold(log, slot, lane, rc);
+        return;
+    }
     log->lane_busy[lane] = false;
+    if (!written || !flushes)
+        log->writing = false;
     if (flushes) {
         log->stats.flushes++;
         pd_histogram_add(&log->flush_times, ended - begun);
@@ -223,10 +226,38 @@ void pd_group_lead(struct pd_log *log)
             pd_keeper_wake(log);
     }
     if (rc < 0)
-        poison_segment(log, rc, written ? "syncing a segment" : "writing to a segment");
+        pd_log_poison_file(log, rc, written ? log->sink->syncing : log->sink->writing);
     else
         slot->landed = true;
     settle_and_wake(log);
+}
+
+void pd_group_lead(struct pd_log *log)
+{
+    struct pd_slot *slot = pd_group_filling(log);
+    assert(pd_group_can_lead(log) && pd_group_has_content(slot));
+    if (!seal(log, slot))
+        return;
+    const uint32_t lane = log->lane_busy[0] ? 1 : 0;
+    assert(lane < log->lanes && !log->lane_busy[lane]);
+    log->lane_busy[lane] = true;
+    log->writing = log->sink->ordered;
+    put(log, slot, lane);
+}
+
+void pd_group_retry(struct pd_log *log)
+{
+    struct pd_slot *slot = log->held;
+    log->held = NULL;
+    put(log, slot, log->held_lane);
+}
+
+int pd_group_refuses_full(struct pd_log *log)
+{
+    if (!log->held || !(log->refuses_full || log->closing))
+        return 0;
+    log->refusal = log->full;
+    return -log->full.code;
 }
 
 /* Whether a frame may join the filling batch, apart from the segment's end. */
@@ -238,37 +269,33 @@ static bool fits_batch(struct pd_log *log, const struct pd_slot *slot, size_t fr
     return slot->used + frame_bytes <= log->batch_limit && log->target != PD_TARGET_EACH;
 }
 
-static bool fits_segment(struct pd_log *log, const struct pd_slot *slot, size_t frame_bytes,
-                         bool closing)
-{
-    size_t used = slot->used ? slot->used : PD_BATCH_BYTES;
-    /* One block stays free for the closing batch alone, so that closing needs no new segment. */
-    uint64_t reserve = closing ? 0 : pd_align_up(PD_BATCH_BYTES, log->block_bytes);
-    return log->write_offset + pd_align_up(used + frame_bytes, log->block_bytes) + reserve <=
-           log->segment_bytes;
-}
-
 static int make_room(struct pd_log *log, size_t frame_bytes, bool closing)
 {
     /* What no segment can hold would go through one segment after the other without an end. */
-    assert(frame_bytes <= PD_FRAME_BYTES + pd_log_max_record(log));
+    assert(frame_bytes <= log->sink->frame_bytes + pd_log_max_record(log));
     uint64_t until = 0;
+    /* Who is going to be refused looks first whether that is still so. */
+    if (log->held && log->refuses_full)
+        pd_group_retry(log);
     for (;;) {
         int rc = pd_group_usable(log);
+        if (rc < 0)
+            return rc;
+        rc = pd_group_refuses_full(log);
         if (rc < 0)
             return rc;
         struct pd_slot *slot = pd_group_filling(log);
         const bool content = pd_group_has_content(slot);
         if (!log->rotating) {
-            const bool in_segment = fits_segment(log, slot, frame_bytes, closing);
-            if (in_segment && fits_batch(log, slot, frame_bytes))
+            const bool in_place = log->sink->fits(log, slot, frame_bytes, closing);
+            if (in_place && fits_batch(log, slot, frame_bytes))
                 return PD_DONE;
             if (content && pd_group_can_lead(log)) {
                 pd_group_lead(log);
                 continue;
             }
-            if (!in_segment && !content) {
-                rc = pd_log_rotate(log);
+            if (!in_place && !content) {
+                rc = log->sink->extend(log);
                 if (rc < 0)
                     return rc;
                 continue;
@@ -294,8 +321,8 @@ int pd_group_make_room(struct pd_log *log, size_t frame_bytes)
 int pd_group_accept(struct pd_log *log, const void *data, size_t size, uint32_t count)
 {
     struct pd_slot *slot = pd_group_filling(log);
-    const size_t begin = slot->used ? slot->used : PD_BATCH_BYTES;
-    const size_t prefix = count ? 0 : PD_FRAME_BYTES;
+    const size_t begin = slot->used ? slot->used : log->sink->header_bytes;
+    const size_t prefix = count ? 0 : log->sink->frame_bytes;
     const size_t end = begin + prefix + size;
     int rc =
         pd_buffer_reserve(&slot->buffer, (size_t)pd_align_up(end, log->block_bytes), slot->used);
@@ -305,13 +332,14 @@ int pd_group_accept(struct pd_log *log, const void *data, size_t size, uint32_t 
     if (prefix)
         pd_put32(at, (uint32_t)size);
     memcpy(at + prefix, data, size);
-    slot->payload_crc = pd_crc32c(slot->payload_crc, at, prefix + size);
+    if (log->sink->header_bytes)
+        slot->payload_crc = pd_crc32c(slot->payload_crc, at, prefix + size);
     slot->used = end;
     const uint32_t records = count ? count : 1;
     slot->count += records;
     log->next_lsn += records;
     log->stats.commits += records;
-    log->stats.payload_bytes += size + prefix - (uint64_t)records * PD_FRAME_BYTES;
+    log->stats.payload_bytes += size + prefix - (uint64_t)records * log->sink->frame_bytes;
     return 0;
 }
 
@@ -343,35 +371,5 @@ int pd_group_mark(struct pd_log *log, uint32_t flags)
     const uint64_t seq = log->filling_seq;
     while ((rc = pd_group_wait(log, seq)) == PD_WAITING)
         ;
-    return rc;
-}
-
-int pd_group_sync_written(struct pd_log *log)
-{
-    /* A rotation ends by closing the descriptor that would be synced here. */
-    while ((log->syncing || log->rotating) && !log->poisoned)
-        (void)pd_sys_cond_wait(&log->quiet, &log->mutex, PD_WAIT_SLICE_NS);
-    return log->poisoned ? -log->poison.code : pd_group_sync_now(log);
-}
-
-int pd_group_sync_now(struct pd_log *log)
-{
-    assert(!log->syncing);
-    const uint64_t target = log->written_lsn;
-    const int fd = log->files.sync;
-    log->syncing = true;
-    log->unsynced_ns = 0;
-    pthread_mutex_unlock(&log->mutex);
-    const int rc = pd_io_sync(fd, log->file_sync);
-    pthread_mutex_lock(&log->mutex);
-    log->syncing = false;
-    log->stats.flushes++;
-    if (rc < 0) {
-        poison_segment(log, rc, "syncing a segment");
-    } else if (target > log->durable_lsn) {
-        __atomic_store_n(&log->durable_lsn, target, __ATOMIC_RELEASE);
-        pd_lock_publish(&log->lock, target);
-    }
-    pthread_cond_broadcast(&log->quiet);
     return rc;
 }

@@ -45,23 +45,38 @@ struct pd_io_method pd_io_method(int method, int target)
     return io;
 }
 
-int pd_io_write(int fd, const void *data, size_t size, uint64_t offset)
+int pd_io_write_counted(int fd, const void *data, size_t size, uint64_t offset, size_t *done)
 {
     const uint8_t *at = data;
-    while (size > 0) {
-        ssize_t n =
-            pd_sys->write(fd, at, size < transfer_max ? size : transfer_max, (int64_t)offset);
+    *done = 0;
+    while (*done < size) {
+        const size_t rest = size - *done;
+        ssize_t n = pd_sys->write(fd, at + *done, rest < transfer_max ? rest : transfer_max,
+                                  (int64_t)(offset + *done));
         if (n == -EINTR)
             continue;
         if (n < 0)
             return (int)n;
         if (n == 0)
             return -EIO;
-        at += n;
-        size -= (size_t)n;
-        offset += (uint64_t)n;
+        *done += (size_t)n;
     }
     return 0;
+}
+
+int pd_io_write(int fd, const void *data, size_t size, uint64_t offset)
+{
+    size_t done;
+    return pd_io_write_counted(fd, data, size, offset, &done);
+}
+
+int pd_io_lock(int fd, int how)
+{
+    int rc;
+    do
+        rc = pd_sys->lock(fd, how);
+    while (rc == -EINTR);
+    return rc;
 }
 
 ssize_t pd_io_read(int fd, void *data, size_t size, uint64_t offset)

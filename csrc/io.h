@@ -30,6 +30,10 @@ struct pd_io_method pd_io_method(int method, int target);
 
 /* All of data at offset: 0 or -errno.  A write that moves nothing is -EIO. */
 int pd_io_write(int fd, const void *data, size_t size, uint64_t offset);
+/* The same, and *done says how much was written, also after a failure. */
+int pd_io_write_counted(int fd, const void *data, size_t size, uint64_t offset, size_t *done);
+/* Take a lock, PD_LOCK_* of sys.h, retrying EINTR: 0 or -errno. */
+int pd_io_lock(int fd, int how);
 /* As many bytes as there are, up to size: their number or -errno. */
 ssize_t pd_io_read(int fd, void *data, size_t size, uint64_t offset);
 /* Space for the file's first size bytes: 0 or -errno. */

@@ -52,7 +52,7 @@ static uint64_t zeros_begin(const struct pd_log *log)
 static bool wants_zeros(const struct pd_log *log)
 {
     /* First whether the segment is being changed, which happens without the mutex. */
-    if (log->rotating || log->zero_off)
+    if (log->rotating || log->zero_off || !log->sink->marks)
         return false;
     const uint64_t begin = zeros_begin(log);
     return begin < log->segment_bytes && begin < log->write_offset + zeros_ahead(log) / 2;
@@ -92,8 +92,8 @@ static void write_zeros(struct pd_log *log)
 
 static bool wants_spare(const struct pd_log *log, uint64_t now)
 {
-    return log->spare == PD_SPARE_NONE && !log->rotating && now >= log->spare_retry_ns &&
-           log->write_offset > log->segment_bytes / 2;
+    return log->sink->marks && log->spare == PD_SPARE_NONE && !log->rotating &&
+           now >= log->spare_retry_ns && log->write_offset > log->segment_bytes / 2;
 }
 
 static void prepare_spare(struct pd_log *log)
@@ -124,17 +124,22 @@ void pd_keeper_notice_write(struct pd_log *log)
 /* When the next thing is due that only time brings about; 0 if nothing is. */
 static uint64_t next_deadline(const struct pd_log *log)
 {
+    if (log->held)
+        return log->retry_ns;
     if (log->target == PD_TARGET_INTERVAL)
         return log->unsynced_ns ? log->unsynced_ns + log->interval_ns : 0;
-    if (pd_log_is_durable_target(log) && !log->marked && log->last_seal_ns)
+    if (log->sink->marks && pd_log_is_durable_target(log) && !log->marked && log->last_seal_ns)
         return log->last_seal_ns + log->interval_ns;
     return 0;
 }
 
-/* What is due: force out what was written, or say in a batch that all of it was durable. */
+/* What is due: try again, force out what was written, or say in a batch that all of it was
+ * durable. */
 static void keep_deadline(struct pd_log *log)
 {
-    if (log->target == PD_TARGET_INTERVAL)
+    if (log->held)
+        pd_group_retry(log);
+    else if (log->target == PD_TARGET_INTERVAL)
         (void)pd_group_sync_written(log);
     else if (log->acked_seq != log->filling_seq || pd_group_has_content(pd_group_filling(log)) ||
              pd_group_mark(log, PD_BATCH_WATERMARK) < 0)

@@ -37,7 +37,7 @@ void pd_log_leave(struct pd_log *log)
 static int refuse_size(struct pd_log *log)
 {
     return pd_error_set(&log->refusal, PD_ERROR_OS, EMSGSIZE, "committing a record", "",
-                        "larger than a segment can hold");
+                        "larger than the file can take");
 }
 
 int pd_log_commit(struct pd_log *log, const void *data, size_t size, uint32_t count,
@@ -46,8 +46,8 @@ int pd_log_commit(struct pd_log *log, const void *data, size_t size, uint32_t co
     int rc = pd_log_enter(log);
     if (rc < 0)
         return rc;
-    const size_t frame = size + (count ? 0 : PD_FRAME_BYTES);
-    if (size > pd_log_max_record(log) + (count ? PD_FRAME_BYTES : 0))
+    const size_t frame = size + (count ? 0 : log->sink->frame_bytes);
+    if (frame > pd_log_max_record(log) + log->sink->frame_bytes)
         rc = refuse_size(log);
     if (rc == 0)
         rc = pd_ring_drain(log, ring_tail);
@@ -73,8 +73,7 @@ int pd_log_wait(struct pd_log *log, const struct pd_ticket *ticket)
     return pd_group_wait_and_leave(log, ticket->seq);
 }
 
-/* The last batch that anything was accepted into. */
-static struct pd_ticket last_ticket(struct pd_log *log)
+struct pd_ticket pd_log_last_ticket(struct pd_log *log)
 {
     const bool filling = pd_group_has_content(pd_group_filling(log));
     return (struct pd_ticket){log->next_lsn - 1, log->filling_seq - (filling ? 0 : 1)};
@@ -87,7 +86,7 @@ int pd_log_flush(struct pd_log *log, uint64_t ring_tail, struct pd_ticket *ticke
         return rc;
     rc = pd_ring_drain(log, ring_tail);
     if (rc == PD_DONE) {
-        *ticket = last_ticket(log);
+        *ticket = pd_log_last_ticket(log);
         rc = pd_group_wait(log, ticket->seq);
     }
     pd_log_leave(log);
@@ -102,7 +101,7 @@ int pd_log_sync(struct pd_log *log, uint64_t ring_tail, struct pd_ticket *ticket
     rc = pd_ring_drain(log, ring_tail);
     /* A call that goes on where another stopped keeps its aim, or it would chase new records. */
     if (rc == PD_DONE && ticket->seq == 0)
-        *ticket = last_ticket(log);
+        *ticket = pd_log_last_ticket(log);
     if (rc == PD_DONE)
         rc = pd_group_wait(log, ticket->seq);
     if (rc == PD_DONE && log->durable_lsn < ticket->lsn)
@@ -113,8 +112,7 @@ int pd_log_sync(struct pd_log *log, uint64_t ring_tail, struct pd_ticket *ticket
 
 uint64_t pd_log_max_record(const struct pd_log *log)
 {
-    const uint64_t reserve = pd_align_up(PD_BATCH_BYTES, log->block_bytes);
-    return log->segment_bytes - PD_DATA_OFFSET - reserve - PD_BATCH_BYTES - PD_FRAME_BYTES;
+    return log->sink->max_record(log);
 }
 
 void pd_log_info(struct pd_log *log, struct pd_log_info *info)
@@ -147,7 +145,7 @@ void pd_log_stats(struct pd_log *log, struct pd_stats *stats)
     stats->flush_p50_ns = pd_histogram_quantile(&log->flush_times, 0.5);
     stats->flush_p99_ns = pd_histogram_quantile(&log->flush_times, 0.99);
     stats->flush_p999_ns = pd_histogram_quantile(&log->flush_times, 0.999);
-    stats->buffer_bytes = log->ring ? log->ring_size : 0;
+    stats->buffer_bytes = log->ring ? PD_RING_CHUNKS * log->ring_chunk : 0;
     for (int i = 0; i < PD_SLOTS; i++)
         stats->buffer_bytes += log->slots[i].buffer.capacity;
     if (!forked)
@@ -171,29 +169,35 @@ void pd_log_error(struct pd_log *log, struct pd_error *error)
     pthread_mutex_unlock(&log->mutex);
 }
 
-void pd_log_ring(struct pd_log *log, void **bytes, uint64_t *size, uint64_t **words)
+void pd_log_ring(struct pd_log *log, struct pd_ring_view *view)
 {
-    *bytes = log->ring;
-    *size = log->ring_size;
-    *words = log->ring_words;
+    *view = (struct pd_ring_view){
+        .fd = log->ring_fd,
+        .chunks = PD_RING_CHUNKS,
+        .chunk_bytes = log->ring_chunk,
+        .salt = log->ring_page ? log->ring_page->salt : 0,
+        .words = log->ring_words,
+    };
 }
 
 /* Write what was accepted and the closing batch; the mutex is held, closing is set. */
 static int finish(struct pd_log *log, uint64_t ring_tail)
 {
     int rc;
+    if (log->held)
+        pd_group_retry(log);
     while ((rc = pd_ring_drain(log, ring_tail)) == PD_FULL)
         ;
-    const struct pd_ticket last = last_ticket(log);
+    const struct pd_ticket last = pd_log_last_ticket(log);
     while (rc == PD_DONE && (rc = pd_group_wait(log, last.seq)) == PD_WAITING)
         ;
     /* Under "interval" closing is one more moment at which everything is forced out; "none"
      * leaves that to the operating system to the end. */
     if (rc == PD_DONE && log->target == PD_TARGET_INTERVAL)
         rc = pd_group_sync_written(log);
-    if (rc == PD_DONE)
+    if (rc == PD_DONE && log->sink->marks)
         rc = pd_group_mark(log, PD_BATCH_WATERMARK | PD_BATCH_CLOSE);
-    if (rc == PD_DONE && log->target == PD_TARGET_INTERVAL)
+    if (rc == PD_DONE && log->sink->marks && log->target == PD_TARGET_INTERVAL)
         rc = pd_group_sync_written(log);
     return rc;
 }

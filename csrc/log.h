@@ -4,6 +4,10 @@
  *   open.c      from a path to a log that takes commits, and back
  *   log.c       the calls: each takes the mutex and hands over to the parts
  *   group.c     accept records, fill batches, lead, acknowledge in order
+ *   into_segments.c  where the batches of a log go: what a segment takes, and how
+ *   into_file.c      where those of a plain file go
+ *   file.c      from a path to a plain file that takes commits
+ *   sync.c      force out what is written, without a batch
  *   wait.c      how committing threads wait for their batch
  *   rotate.c    go over to the next segment; truncate_before
  *   keeper.c    the background thread: spares, zeros ahead, interval syncs, idle watermarks
@@ -25,7 +29,9 @@
 #include "histogram.h"
 #include "io.h"
 #include "lock.h"
+#include "pydurable_append.h"
 #include "recover.h"
+#include "ring.h"
 #include "segment.h"
 
 #include <pthread.h>
@@ -35,6 +41,8 @@ enum { PD_SLOTS = PD_LANES_MAX + 1 };
 /* A wait in C ends after this long, so that Python can look after its signals. */
 enum { PD_WAIT_SLICE_NS = 100000000 };
 
+struct pd_log;
+
 /* One batch, from its first record to its acknowledgement. */
 struct pd_slot {
     struct pd_buffer buffer; /* room for the header, then frames */
@@ -43,17 +51,58 @@ struct pd_slot {
     uint32_t count;
     uint32_t flags;
     uint32_t payload_crc;
-    uint32_t callers; /* commits that travel in it */
-    uint32_t waiters; /* threads in C that wait for this batch */
-    bool led;         /* some thread has undertaken to seal it */
-    bool landed;      /* written, and synced if the target asks for it */
-    uint32_t wake;    /* a word to wait on: changed, atomically, for whoever waits for this batch */
+    uint32_t callers;  /* commits that travel in it */
+    uint64_t ring_end; /* once it is in the file, the ring is consumed up to here; 0 if not by it */
+    uint32_t waiters;  /* threads in C that wait for this batch */
+    uint64_t offset;   /* where it goes, once it is sealed */
+    size_t size;       /* bytes to write, padding included, once it is sealed */
+    bool led;          /* some thread has undertaken to seal it */
+    bool landed;       /* written, and synced if the target asks for it */
+    uint32_t wake; /* a word to wait on: changed, atomically, for whoever waits for this batch */
+};
+
+/* Where batches go: the segments of a log, or a plain file.  Everything else about group commit is
+ * the same for both. */
+struct pd_sink {
+    size_t header_bytes; /* of a batch, before its first record */
+    size_t frame_bytes;  /* before each record */
+    bool ordered;        /* writes go one after the other, and only their flushes overlap */
+    bool marks;          /* a batch without a record says how far the log is durable */
+    const char *writing; /* what is being done, for errors */
+    const char *syncing;
+    /* The file's name, for errors. */
+    void (*name)(const struct pd_log *log, char out[PD_NAME_BYTES]);
+    uint64_t (*max_record)(const struct pd_log *log);
+    /* Whether a frame of this size may join the slot's batch and still find its place. */
+    bool (*fits)(const struct pd_log *log, const struct pd_slot *slot, size_t frame_bytes,
+                 bool closing);
+    /* Make a place, where nothing fits although the batch is empty; the mutex is let go of. */
+    int (*extend)(struct pd_log *log);
+    /* Wait until nothing stands in the way of the batch; the mutex may be let go of. */
+    void (*await)(struct pd_log *log, const struct pd_slot *slot);
+    /* Give the batch its place, its size and its header; the mutex is held. */
+    void (*seal)(struct pd_log *log, struct pd_slot *slot);
+    /* Write it; without the mutex.  -ENOSPC and -EDQUOT from an ordered sink say that nothing of it
+     * is in the file, so that it may be written later. */
+    int (*write)(struct pd_log *log, int fd, const struct pd_slot *slot);
+    /* Tell other processes how far it is durable; the mutex is held. */
+    void (*publish)(struct pd_log *log);
+};
+
+extern const struct pd_sink pd_into_segments, pd_into_file;
+
+/* What a plain file needs beside the engine. */
+struct pd_file {
+    char *path;
+    mode_t mode;
 };
 
 enum pd_spare_state { PD_SPARE_NONE, PD_SPARE_PREPARING, PD_SPARE_READY };
 
 struct pd_log {
     /* Fixed while the log is open. */
+    const struct pd_sink *sink;
+    struct pd_file file; /* of a plain file */
     int dir;
     int target;
     int method;
@@ -66,6 +115,7 @@ struct pd_log {
     uint64_t commit_delay_ns;
     uint64_t segment_bytes;
     size_t batch_limit; /* a batch takes no further record beyond it */
+    bool refuses_full;  /* who finds the disk full gets ENOSPC, and does not wait for room */
     struct pd_segment_shape shape;
     uint8_t uuid[16];
     uint64_t torn_bytes;
@@ -82,6 +132,11 @@ struct pd_log {
     uint64_t acked_seq; /* read without the mutex by those who wait, atomically */
     uint64_t filling_seq;
     bool lane_busy[PD_LANES_MAX];
+    bool writing;         /* an ordered sink is at its one write */
+    struct pd_slot *held; /* a sealed batch that found the disk full */
+    uint32_t held_lane;
+    uint64_t retry_ns;    /* when to try it again */
+    struct pd_error full; /* what it met */
     uint32_t expected; /* commits that the last acknowledged batch sent home, likely to come back */
     uint64_t next_lsn;
     uint64_t written_lsn;
@@ -124,9 +179,14 @@ struct pd_log {
     struct pd_error poison;
     struct pd_error refusal; /* why the last call failed, if not by poison */
 
-    uint8_t *ring;
-    uint64_t ring_size;
-    uint64_t *ring_words;
+    uint8_t *ring; /* NULL if appended records go to the operating system at once */
+    struct pd_ring_page *ring_page;
+    uint64_t ring_chunk;  /* bytes */
+    uint64_t ring_copied; /* the position up to which records were accepted into batches */
+    uint64_t ring_tail;   /* the largest that was passed */
+    uint64_t *ring_words; /* PD_RING_STOP and PD_RING_CLEARED, where Python finds them */
+    char *ring_path;
+    int ring_fd;
 
     struct pd_stats stats;
     struct pd_histogram flush_times;
@@ -135,7 +195,8 @@ struct pd_log {
     bool forked;                      /* this process is a child of the one that opened it */
 };
 
-enum { PD_RING_HEAD, PD_RING_STOP, PD_RING_WORDS };
+/* Whether append has to ask why it may not, and below which activation chunks may be used. */
+enum { PD_RING_STOP, PD_RING_CLEARED };
 
 /* group.c; the mutex is held in all of them. */
 struct pd_slot *pd_group_filling(struct pd_log *log);
@@ -146,6 +207,10 @@ bool pd_group_can_lead(struct pd_log *log);
  * again: two full batches in turn, and not a batch of one beside a batch of many. */
 bool pd_group_is_due(struct pd_log *log);
 void pd_group_lead(struct pd_log *log);
+/* Write the batch that found the disk full once more; there is one, and nobody is at it. */
+void pd_group_retry(struct pd_log *log);
+/* Why a call ends while a batch is held: -ENOSPC or the like where it should, 0 where it waits. */
+int pd_group_refuses_full(struct pd_log *log);
 /* PD_DONE once the filling batch can take a frame of this size, PD_FULL after a slice of waiting.
  */
 int pd_group_make_room(struct pd_log *log, size_t frame_bytes);
@@ -153,12 +218,14 @@ int pd_group_make_room(struct pd_log *log, size_t frame_bytes);
 int pd_group_accept(struct pd_log *log, const void *data, size_t size, uint32_t count);
 /* Write a batch that says how far the log is durable, and wait for it. */
 int pd_group_mark(struct pd_log *log, uint32_t flags);
-/* Force out what is written, once nobody else does and no rotation is under way. */
+/* sync.c: force out what is written, once nobody else does and no rotation is under way. */
 int pd_group_sync_written(struct pd_log *log);
 /* The same at once: for the rotation itself, after it has drained the log. */
 int pd_group_sync_now(struct pd_log *log);
 int pd_group_usable(const struct pd_log *log);
 void pd_log_poison(struct pd_log *log, const struct pd_error *error);
+/* The same after a failed operation on the file. */
+void pd_log_poison_file(struct pd_log *log, int rc, const char *op);
 bool pd_log_is_durable_target(const struct pd_log *log);
 
 /* log.c: begin and end a call on the log.  enter takes the mutex and returns 0, or returns the
@@ -166,9 +233,19 @@ bool pd_log_is_durable_target(const struct pd_log *log);
 int pd_log_enter(struct pd_log *log);
 void pd_log_leave(struct pd_log *log);
 uint64_t pd_log_max_record(const struct pd_log *log);
+/* The last record, and the last batch that anything was accepted into; the mutex is held. */
+struct pd_ticket pd_log_last_ticket(struct pd_log *log);
 
-/* open.c: give back everything but the struct; returns the first failure of a close. */
+/* open.c: a log with nothing open, and its threads' part; give back everything but the struct,
+ * which returns the first failure of a close. */
+struct pd_log *pd_log_new(const struct pd_sink *sink, struct pd_error *error);
+int pd_log_start_serving(struct pd_log *log, uint64_t max_pending_bytes, struct pd_error *error);
 int pd_log_release(struct pd_log *log);
+/* Sync the directory that holds path, so that path itself survives. */
+int pd_log_sync_parent(const char *path);
+
+/* file.c: open the path on each lane, and once more. */
+int pd_file_open_all(struct pd_log *log, struct pd_segment_files *files, struct pd_error *error);
 
 /* wait.c; the mutex is held on entry, and on return unless it says otherwise. */
 /* PD_DONE once batch seq is acknowledged, PD_WAITING after a slice. */
@@ -198,11 +275,23 @@ void pd_keeper_wake(struct pd_log *log);
 /* A batch was sealed: wake the keeper if that gives it something to do. */
 void pd_keeper_notice_write(struct pd_log *log);
 
-/* ring.c; the mutex is held in pd_ring_drain alone. */
-int pd_ring_open(struct pd_log *log, uint64_t size);
-void pd_ring_close(struct pd_log *log);
+/* ring.c; the mutex is held in drain, settle and note. */
+/* Make the ring file at the first of the paths that works, for the target at an absolute path. */
+int pd_ring_open(struct pd_log *log, const char *const paths[2], const char *target, uint64_t bytes,
+                 struct pd_error *error);
+/* Accept what the ring holds up to tail. */
 int pd_ring_drain(struct pd_log *log, uint64_t tail);
+/* A batch is in the file, or (NULL) perhaps nothing is on its way: move the head. */
+void pd_ring_settle(struct pd_log *log, const struct pd_slot *landed);
+/* Say in the ring what the slot's batch, which is about to be written, takes out of it. */
+void pd_ring_note(struct pd_log *log, const struct pd_slot *slot);
 void pd_ring_stop(struct pd_log *log);
+/* Whether everything that was stored has reached the file. */
+bool pd_ring_is_empty(const struct pd_log *log);
+/* Give the file back; what is kept will be found as a dead process's. */
+void pd_ring_release(struct pd_log *log, bool keep);
+/* In a child of the owner: let go of it without a trace. */
+void pd_ring_abandon(struct pd_log *log);
 
 /* fork.c */
 int pd_fork_register(struct pd_log *log);

@@ -11,10 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RING_MIN = 64 * 1024 };
-
-/* Sync the directory that holds path, so that path itself survives. */
-static int sync_parent(const char *path)
+int pd_log_sync_parent(const char *path)
 {
     char *parent = strdup(path);
     if (!parent)
@@ -94,7 +91,7 @@ static int create_log(struct pd_log *log, const char *path, const struct pd_log_
                       struct pd_error *error)
 {
     /* Also if the directory was there: whoever made it may have been killed before this. */
-    int rc = sync_parent(path);
+    int rc = pd_log_sync_parent(path);
     if (rc < 0)
         return pd_error_os(error, rc, "syncing the parent directory", "");
     rc = pd_method_choose(log, options, NULL, error);
@@ -202,12 +199,21 @@ static int load(struct pd_log *log, const char *path, const struct pd_log_option
                      : create_log(log, path, options, error);
 }
 
-static uint64_t power_of_two_below(uint64_t value)
+struct pd_log *pd_log_new(const struct pd_sink *sink, struct pd_error *error)
 {
-    uint64_t power = 1;
-    while (power <= value / 2)
-        power *= 2;
-    return power;
+    struct pd_log *log = calloc(1, sizeof *log);
+    if (!log) {
+        pd_error_os(error, -ENOMEM, "opening the log", "");
+        return NULL;
+    }
+    log->sink = sink;
+    log->dir = log->lock.fd = log->ring_fd = -1;
+    log->files = (struct pd_segment_files)PD_NO_FILES;
+    pthread_mutex_init(&log->mutex, NULL);
+    pd_sys_cond_init(&log->room);
+    pd_sys_cond_init(&log->quiet);
+    pd_sys_cond_init(&log->keeper_wake);
+    return log;
 }
 
 static void set_options(struct pd_log *log, const struct pd_log_options *options)
@@ -217,26 +223,17 @@ static void set_options(struct pd_log *log, const struct pd_log_options *options
     log->interval_ns = options->interval_ns;
     log->commit_delay_ns = options->commit_delay_ns;
     log->segment_bytes = options->segment_bytes;
-    /* Two batches in flight, one filling, and the ring: a quarter for each. */
-    log->batch_limit = (size_t)(options->max_pending_bytes / 4);
-    pthread_mutex_init(&log->mutex, NULL);
-    pd_sys_cond_init(&log->room);
-    pd_sys_cond_init(&log->quiet);
-    pd_sys_cond_init(&log->keeper_wake);
 }
 
 /* What the parts need once the active segment is known. */
-static int start_serving(struct pd_log *log, struct pd_error *error)
+int pd_log_start_serving(struct pd_log *log, uint64_t max_pending_bytes, struct pd_error *error)
 {
+    /* Two batches in flight, one filling, and the ring: a quarter for each. */
+    log->batch_limit = (size_t)(max_pending_bytes / 4);
     log->written_lsn = log->durable_lsn = log->next_lsn - 1;
     log->acked_seq = log->filling_seq = 1;
     pd_group_filling(log)->first_lsn = log->next_lsn;
-    pd_lock_describe(&log->lock, log->uuid, log->oldest_lsn);
-    pd_lock_publish(&log->lock, log->durable_lsn);
-    uint64_t ring = power_of_two_below(log->batch_limit);
-    int rc = pd_ring_open(log, ring > RING_MIN ? ring : RING_MIN);
-    if (rc == 0)
-        rc = pd_fork_register(log);
+    int rc = pd_fork_register(log);
     if (rc == 0)
         rc = pd_keeper_start(log);
     return rc < 0 ? pd_error_os(error, rc, "starting the log", "") : 0;
@@ -245,17 +242,21 @@ static int start_serving(struct pd_log *log, struct pd_error *error)
 int pd_log_open(const char *path, const struct pd_log_options *options, struct pd_log **out,
                 struct pd_error *error)
 {
-    struct pd_log *log = calloc(1, sizeof *log);
+    struct pd_log *log = pd_log_new(&pd_into_segments, error);
     if (!log)
-        return pd_error_os(error, -ENOMEM, "opening the log", "");
+        return -ENOMEM;
     set_options(log, options);
-    log->lock.fd = -1;
-    log->files = (struct pd_segment_files)PD_NO_FILES;
     int rc = log->dir = open_directory(path, options->create, error);
     if (rc >= 0)
         rc = load(log, path, options, error);
+    if (rc == 0 && options->ring_paths[0])
+        rc = pd_ring_open(log, options->ring_paths, path, options->ring_bytes, error);
     if (rc == 0)
-        rc = start_serving(log, error);
+        rc = pd_log_start_serving(log, options->max_pending_bytes, error);
+    if (rc == 0) {
+        pd_lock_describe(&log->lock, log->uuid, log->oldest_lsn);
+        pd_lock_publish(&log->lock, log->durable_lsn);
+    }
     if (rc < 0) {
         (void)pd_log_release(log);
         pd_log_free(log);
@@ -269,6 +270,8 @@ int pd_log_open(const char *path, const struct pd_log_options *options, struct p
 int pd_log_release(struct pd_log *log)
 {
     pd_fork_forget(log);
+    if (log->ring)
+        pd_ring_release(log, !pd_ring_is_empty(log));
     int rc = pd_segment_close_files(&log->files);
     /* A spare has no use without a writer. */
     if (log->spare == PD_SPARE_READY)
@@ -281,7 +284,7 @@ int pd_log_release(struct pd_log *log)
     for (int i = 0; i < PD_SLOTS; i++)
         pd_buffer_free(&log->slots[i].buffer);
     if (rc < 0) {
-        pd_error_os(&log->poison, rc, "closing a segment", "");
+        pd_error_os(&log->poison, rc, "closing the file", "");
         log->poison.kind = PD_ERROR_POISONED;
         log->poisoned = true;
     }
@@ -297,6 +300,8 @@ void pd_log_free(struct pd_log *log)
         pthread_cond_destroy(&log->quiet);
         pthread_cond_destroy(&log->keeper_wake);
     }
-    pd_ring_close(log);
+    free(log->ring_words);
+    free(log->ring_path);
+    free(log->file.path);
     free(log);
 }

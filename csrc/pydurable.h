@@ -69,6 +69,9 @@ struct pd_log_options {
     uint64_t commit_delay_ns; /* how long a leader waits for company */
     uint64_t segment_bytes;
     uint64_t max_pending_bytes;
+    const char *ring_paths[2]; /* where to make the ring: the first that works, NULL for none; the
+                                  log's path is absolute then */
+    uint64_t ring_bytes;       /* a multiple of four pages */
 };
 
 /* Where a record stands: its number, and the batch that it travels in. */
@@ -134,9 +137,6 @@ int pd_log_flush(struct pd_log *log, uint64_t ring_tail, struct pd_ticket *ticke
 int pd_log_sync(struct pd_log *log, uint64_t ring_tail, struct pd_ticket *ticket);
 /* Forget the records below lsn: durably first, then retire the segments that hold nothing else. */
 int pd_log_truncate_before(struct pd_log *log, uint64_t lsn);
-/* The ring that appended records are stored into without a system call.  words[0] is the head
- * (how far the log has consumed it), words[1] is nonzero once append has to ask why it may not. */
-void pd_log_ring(struct pd_log *log, void **bytes, uint64_t *size, uint64_t **words);
 /* Flush, write the closing batch, give the lock back.  The memory stays until pd_log_free. */
 int pd_log_close(struct pd_log *log, uint64_t ring_tail);
 void pd_log_free(struct pd_log *log);
@@ -254,6 +254,19 @@ int pd_rename(const char *from, const char *to, bool overwrite, struct pd_error 
 int pd_sync_file(int fd);
 int pd_sync_data(int fd);
 int pd_sync_directory(const char *path, struct pd_error *error);
+
+/* What statx(2) tells of a path: for reports. */
+struct pd_path_facts {
+    uint64_t mount; /* the number in /proc/self/mountinfo, 0 if the kernel does not say */
+    uint32_t dio_mem_align;
+    uint32_t dio_offset_align;
+    uint32_t atomic_min; /* bytes; both 0 where atomic writes are not supported */
+    uint32_t atomic_max;
+    bool direct; /* whether the alignments are known; both 0 where direct I/O is not supported */
+    bool atomic; /* whether the limits of atomic writes are known */
+};
+
+int pd_path_facts(const char *path, struct pd_path_facts *out);
 
 /* Faults for tests, put between the core and the operating system. */
 enum pd_call {

@@ -1,42 +1,84 @@
 /*
- * ring.c - the ring into which Python stores appended records without a system call.
+ * ring.c - the ring into which Python stores appended records without a system call: ring.h draws
+ * its bytes.
  *
- * The tail belongs to Python, which moves it under the GIL and passes it with each call; the head
- * belongs to the log.  Both count bytes since the ring began, and a position is their remainder.
- * A frame lies in one piece: where it would cross the end, a length of all ones, or fewer than
- * four bytes of room, says that it begins at the front again.
+ * The tail belongs to Python, which passes it with each call; that call also orders the stores
+ * before it, and nothing beyond a tail that was passed is read.  The head follows what has reached
+ * the file, so that what lies between the two is what a dead process leaves to be appended.
  */
-#include "log.h"
+#define _POSIX_C_SOURCE 200809L
+
+#include "ring.h"
 
 #include "error.h"
+#include "log.h"
+#include "sys.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { WORDS_BYTES = 64 };
 
-static const uint32_t wrapped = UINT32_MAX;
-
-int pd_ring_open(struct pd_log *log, uint64_t size)
+static uint8_t *frame_at(const struct pd_log *log, uint64_t position)
 {
-    assert(size && (size & (size - 1)) == 0);
-    log->ring = malloc((size_t)size);
-    log->ring_words = aligned_alloc(WORDS_BYTES, WORDS_BYTES);
-    if (!log->ring || !log->ring_words)
-        return -ENOMEM;
-    memset(log->ring_words, 0, WORDS_BYTES);
-    log->ring_size = size;
-    return 0;
+    return log->ring + position % (PD_RING_CHUNKS * log->ring_chunk);
 }
 
-void pd_ring_close(struct pd_log *log)
+/* Whether no further frame lies in the chunk of this position. */
+static bool chunk_ends(const struct pd_log *log, uint64_t position)
 {
-    free(log->ring);
-    free(log->ring_words);
-    log->ring = NULL;
-    log->ring_words = NULL;
+    const uint64_t rest = log->ring_chunk - position % log->ring_chunk;
+    return rest < PD_RING_FRAME_BYTES || pd_get64(frame_at(log, position)) == 0;
+}
+
+/* Go over to the next chunk where a tail that was passed says that this one is full. */
+static uint64_t skip_ends(const struct pd_log *log, uint64_t position)
+{
+    for (;;) {
+        const uint64_t end = (position / log->ring_chunk + 1) * log->ring_chunk;
+        if (end > log->ring_tail || !chunk_ends(log, position))
+            return position;
+        position = end;
+    }
+}
+
+/* All before this position is in the file: remember it, and let chunks be used again. */
+static void consume(struct pd_log *log, uint64_t position)
+{
+    struct pd_ring_page *page = log->ring_page;
+    if (position <= page->head)
+        return;
+    __atomic_store_n(&page->head, position, __ATOMIC_RELEASE);
+    uint64_t cleared = page->cleared;
+    while (cleared - PD_RING_CHUNKS < position / log->ring_chunk) {
+        memset(frame_at(log, cleared * log->ring_chunk), 0, (size_t)log->ring_chunk);
+        cleared++;
+    }
+    __atomic_store_n(&page->cleared, cleared, __ATOMIC_RELEASE);
+    __atomic_store_n(&log->ring_words[PD_RING_CLEARED], cleared, __ATOMIC_RELEASE);
+}
+
+void pd_ring_settle(struct pd_log *log, const struct pd_slot *landed)
+{
+    if (!log->ring)
+        return;
+    if (landed && landed->ring_end)
+        consume(log, landed->ring_end);
+    if (log->acked_seq == log->filling_seq && !pd_group_has_content(pd_group_filling(log)))
+        consume(log, log->ring_copied);
+}
+
+void pd_ring_note(struct pd_log *log, const struct pd_slot *slot)
+{
+    if (!log->ring || !slot->ring_end)
+        return;
+    struct pd_ring_note *note = &log->ring_page->notes[log->filling_seq % PD_RING_NOTES];
+    __atomic_store_n(&note->last_lsn, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&note->ring_end, slot->ring_end, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&note->last_lsn, slot->first_lsn + slot->count - 1, __ATOMIC_SEQ_CST);
 }
 
 void pd_ring_stop(struct pd_log *log)
@@ -47,30 +89,161 @@ void pd_ring_stop(struct pd_log *log)
 
 int pd_ring_drain(struct pd_log *log, uint64_t tail)
 {
-    uint64_t head = log->ring_words[PD_RING_HEAD];
+    if (!log->ring)
+        return PD_DONE;
+    if (tail > log->ring_tail)
+        log->ring_tail = tail;
     int rc = PD_DONE;
-    while (head < tail && rc == PD_DONE) {
-        const uint64_t at = head & (log->ring_size - 1);
-        const uint64_t to_end = log->ring_size - at;
-        const uint32_t length = to_end < PD_FRAME_BYTES ? wrapped : pd_get32(log->ring + at);
-        if (length == wrapped) {
-            head += to_end;
-        } else {
-            const size_t frame = PD_FRAME_BYTES + (size_t)length;
-            assert(frame <= to_end && head + frame <= tail);
-            rc = pd_group_make_room(log, frame);
-            /* Making room may have let go of the mutex, and another thread have drained. */
-            if (log->ring_words[PD_RING_HEAD] > head) {
-                head = log->ring_words[PD_RING_HEAD];
-                continue;
-            }
-            if (rc == PD_DONE)
-                rc = pd_group_accept(log, log->ring + at, frame, 1);
-            if (rc != PD_DONE)
-                break;
-            head += frame;
+    while (rc == PD_DONE) {
+        const uint64_t at = log->ring_copied = skip_ends(log, log->ring_copied);
+        if (at >= tail)
+            break;
+        const uint8_t *frame = frame_at(log, at);
+        const uint32_t length = pd_get32(frame);
+        const uint64_t end = at + PD_RING_FRAME_BYTES + length;
+        assert(at / log->ring_chunk == (end - 1) / log->ring_chunk && end <= tail);
+        rc = pd_group_make_room(log, log->sink->frame_bytes + length);
+        /* Making room may have let go of the mutex, and another thread have drained. */
+        if (log->ring_copied != at)
+            continue;
+        if (rc == PD_DONE)
+            rc = pd_group_accept(log, frame + PD_RING_FRAME_BYTES, length, 0);
+        if (rc == PD_DONE) {
+            log->ring_copied = skip_ends(log, end);
+            pd_group_filling(log)->ring_end = log->ring_copied;
         }
-        __atomic_store_n(&log->ring_words[PD_RING_HEAD], head, __ATOMIC_RELEASE);
     }
+    pd_ring_settle(log, NULL);
     return rc;
+}
+
+bool pd_ring_is_empty(const struct pd_log *log)
+{
+    const struct pd_ring_page *page = log->ring_page;
+    return page->head == log->ring_copied && chunk_ends(log, log->ring_copied);
+}
+
+/* Real space: a store into a mapping that finds none is no error but a SIGBUS (mmap(2)).  Memory
+ * filesystems reserve pages in fallocate; elsewhere written blocks are what is certain. */
+static int materialize(int fd, uint64_t bytes)
+{
+    int rc = pd_io_allocate(fd, bytes);
+    if ((rc < 0 && rc != -EOPNOTSUPP) || pd_sys_filesystem(fd) == PD_FS_VOLATILE)
+        return rc;
+    /* btrfs and ZFS want new blocks for every store.  APFS wants them only where a snapshot shares
+     * the old ones, and has no memory filesystem beside it. */
+    if (pd_sys_filesystem(fd) == PD_FS_COPY_ON_WRITE && !pd_sys_needs_fullfsync())
+        return -EOPNOTSUPP;
+    uint8_t zeros[PD_RING_PAGE] = {0};
+    rc = 0;
+    for (uint64_t at = 0; at < bytes && rc == 0; at += sizeof zeros)
+        rc = pd_io_write(fd, zeros, sizeof zeros, at);
+    return rc;
+}
+
+static int map(struct pd_log *log, uint64_t chunk_bytes)
+{
+    int rc = 0;
+    const uint64_t bytes = PD_RING_CHUNKS * chunk_bytes;
+    log->ring = pd_sys->map(log->ring_fd, (size_t)bytes + PD_RING_PAGE, true, &rc);
+    if (!log->ring)
+        return rc;
+    log->ring_chunk = chunk_bytes;
+    log->ring_page = (struct pd_ring_page *)(void *)(log->ring + bytes);
+    return 0;
+}
+
+static int describe(struct pd_log *log, const char *target)
+{
+    struct pd_ring_page *page = log->ring_page;
+    struct stat st;
+    int rc = pd_sys->stat(log->dir >= 0 ? log->dir : log->files.sync, &st);
+    if (rc == 0)
+        rc = pd_sys->random(&page->salt, sizeof page->salt);
+    if (rc == 0)
+        rc = pd_sys_boot_id(page->boot);
+    if (rc < 0)
+        return rc;
+    page->salt |= 1; /* so that no frame begins with eight zero bytes */
+    page->version = PD_RING_VERSION;
+    page->chunks = PD_RING_CHUNKS;
+    page->chunk_bytes = log->ring_chunk;
+    page->kind = log->dir >= 0 ? PD_RING_OF_LOG : PD_RING_OF_FILE;
+    page->pid = (uint64_t)pd_sys_pid();
+    page->device = (uint64_t)st.st_dev;
+    page->inode = (uint64_t)st.st_ino;
+    memcpy(page->uuid, log->uuid, sizeof page->uuid);
+    if (strlen(target) >= sizeof page->path)
+        return -ENAMETOOLONG;
+    strcpy(page->path, target);
+    page->cleared = log->ring_words[PD_RING_CLEARED] = PD_RING_CHUNKS;
+    /* Last, so that who finds it finds all of it. */
+    __atomic_store_n(&page->magic, pd_ring_magic, __ATOMIC_RELEASE);
+    return 0;
+}
+
+static int make(struct pd_log *log, const char *path, const char *target, uint64_t bytes)
+{
+    log->ring_path = strdup(path);
+    if (!log->ring_path)
+        return -ENOMEM;
+    do
+        log->ring_fd =
+            pd_sys->open(AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0, 0600);
+    while (log->ring_fd == -EINTR);
+    if (log->ring_fd < 0)
+        return log->ring_fd;
+    /* Whoever finds it locked knows that its process lives. */
+    int rc = pd_io_lock(log->ring_fd, PD_LOCK_EXCLUSIVE);
+    if (rc == 0)
+        rc = materialize(log->ring_fd, bytes + PD_RING_PAGE);
+    if (rc == 0)
+        rc = map(log, bytes / PD_RING_CHUNKS);
+    return rc == 0 ? describe(log, target) : rc;
+}
+
+int pd_ring_open(struct pd_log *log, const char *const paths[2], const char *target, uint64_t bytes,
+                 struct pd_error *error)
+{
+    log->ring_words = aligned_alloc(WORDS_BYTES, WORDS_BYTES);
+    int rc = log->ring_words ? 0 : -ENOMEM;
+    if (rc == 0)
+        memset(log->ring_words, 0, WORDS_BYTES);
+    for (int i = 0; i < 2 && log->ring_words && paths[i]; i++) {
+        rc = make(log, paths[i], target, bytes);
+        if (rc == 0)
+            return 0;
+        pd_ring_release(log, false);
+    }
+    return pd_error_os(error, rc, "making the ring of appended records", "");
+}
+
+void pd_ring_release(struct pd_log *log, bool keep)
+{
+    if (log->ring)
+        pd_sys_unmap(log->ring, (size_t)(PD_RING_CHUNKS * log->ring_chunk) + PD_RING_PAGE);
+    log->ring = NULL;
+    log->ring_page = NULL;
+    if (log->ring_fd >= 0) {
+        /* Before its lock is given back: nobody is to take it for a dead process's. */
+        if (!keep)
+            (void)pd_sys->unlink(AT_FDCWD, log->ring_path);
+        (void)pd_io_close(log->ring_fd);
+    }
+    log->ring_fd = -1;
+    free(log->ring_path);
+    log->ring_path = NULL;
+}
+
+void pd_ring_abandon(struct pd_log *log)
+{
+    pd_ring_stop(log);
+    if (log->ring)
+        pd_sys_unmap(log->ring, (size_t)(PD_RING_CHUNKS * log->ring_chunk) + PD_RING_PAGE);
+    log->ring = NULL;
+    log->ring_page = NULL;
+    /* Not through the table in force: a test's faulty one has a mutex of its own. */
+    if (log->ring_fd >= 0)
+        (void)pd_sys_posix.close(log->ring_fd);
+    log->ring_fd = -1;
 }

@@ -18,18 +18,17 @@
 
 /* Flags of sys->open beyond those of <fcntl.h>; the platform file translates them. */
 enum {
-    PD_OPEN_DIRECT = 1,  /* O_DIRECT, or F_NOCACHE where there is no such flag */
-    PD_OPEN_DSYNC = 2,   /* O_DSYNC */
-    PD_OPEN_PASSAGE = 4, /* a directory only to pass through, which need not be readable */
-    PD_OPEN_SYNC = 8,    /* O_SYNC */
-    PD_OPEN_UNNAMED = 16 /* a new file without a name; -EOPNOTSUPP where there are none */
+    PD_OPEN_DIRECT = 1, /* O_DIRECT, or F_NOCACHE where there is no such flag */
+    PD_OPEN_DSYNC = 2,  /* O_DSYNC */
+    PD_OPEN_PASSAGE = 4 /* a directory only to pass through, which need not be readable */
 };
 
 /* What sys->seek looks for. */
 enum { PD_SEEK_DATA = 0, PD_SEEK_HOLE = 1 };
 
-/* How sys->lock takes the whole file; the names of flock(2). */
-enum { PD_LOCK_FREE = 0, PD_LOCK_SHARED = 1, PD_LOCK_EXCLUSIVE = 2 };
+/* How sys->lock takes the whole file; the names of flock(2).  PD_LOCK_WAIT is exclusive, and waits
+ * until nobody else holds it. */
+enum { PD_LOCK_FREE = 0, PD_LOCK_SHARED = 1, PD_LOCK_EXCLUSIVE = 2, PD_LOCK_WAIT = 3 };
 
 /* What a filesystem is, as far as the log treats kinds differently. */
 enum {
@@ -69,7 +68,7 @@ struct pd_sys {
     int (*rename)(int dir, const char *from, const char *to);
     int (*unlink)(int dir, const char *name);
     int (*mkdir)(const char *path, mode_t mode);
-    int (*lock)(int fd, int how); /* PD_LOCK_*, never waiting: -EWOULDBLOCK if held elsewhere */
+    int (*lock)(int fd, int how); /* PD_LOCK_*; -EWOULDBLOCK if held elsewhere, unless it waits */
     void *(*map)(int fd, size_t size, bool writable, int *error); /* NULL and *error on failure */
     int (*list)(int dir, pd_sys_visit visit, void *context);
     int (*random)(void *data, size_t size);
@@ -90,6 +89,8 @@ void pd_sys_no_readahead(int fd);
 bool pd_sys_needs_fullfsync(void);
 void pd_sys_unmap(void *address, size_t size);
 int64_t pd_sys_pid(void);
+/* What is the same for every process until the machine starts anew: 0 or -errno. */
+int pd_sys_boot_id(uint8_t out[16]);
 size_t pd_sys_cores(void);    /* that are online, 1 at the least */
 uint64_t pd_sys_now_ns(void); /* monotonic */
 void pd_sys_sleep_ns(uint64_t ns);

@@ -77,7 +77,7 @@ static int posix_mkdir(const char *path, mode_t mode)
 
 static int posix_lock(int fd, int how)
 {
-    static const int operation[] = {LOCK_UN, LOCK_SH | LOCK_NB, LOCK_EX | LOCK_NB};
+    static const int operation[] = {LOCK_UN, LOCK_SH | LOCK_NB, LOCK_EX | LOCK_NB, LOCK_EX};
     return pd_posix_result(flock(fd, operation[how]));
 }
 

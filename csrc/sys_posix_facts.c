@@ -5,7 +5,7 @@
 #define _DARWIN_C_SOURCE
 #endif
 
-#include "storage.h"
+#include "pydurable.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -31,6 +31,9 @@ static int wait_for(struct pd_log *log, uint64_t seq, bool *held)
             return PD_DONE;
         if (log->poisoned)
             return -log->poison.code;
+        const int refused = pd_group_refuses_full(log);
+        if (refused < 0)
+            return refused;
         struct pd_slot *slot = &log->slots[seq % PD_SLOTS];
         if (seq == log->filling_seq && pd_group_is_due(log)) {
             pd_group_lead(log);

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
         sync_file,
     )
     from pydurable.aligned import AlignedBuffer
+    from pydurable.append_file import AppendFile, AppendStats
     from pydurable.check import RepairReport, Report, repair_log, verify_log
     from pydurable.errors import (
         ClosedError,
         CorruptionError,
-        DurabilityWarning,
         DurableError,
         ForkedError,
+        FullError,
         LockedError,
         NotDurableError,
         PartlyReplacedError,
@@ -42,16 +43,19 @@ if TYPE_CHECKING:
     from pydurable.reader import Record, read_log
     from pydurable.stale import StaleFile, find_stale, remove_stale
     from pydurable.storage import StorageReport, inspect_storage
+    from pydurable.trim import trim_partial_line
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AlignedBuffer",
+    "AppendFile",
+    "AppendStats",
     "ClosedError",
     "CorruptionError",
-    "DurabilityWarning",
     "DurableError",
     "ForkedError",
+    "FullError",
     "LockedError",
     "Log",
     "NotDurableError",
@@ -78,6 +82,7 @@ __all__ = [
     "sync_data",
     "sync_directory",
     "sync_file",
+    "trim_partial_line",
     "verify_log",
 ]
 
@@ -86,14 +91,16 @@ _NAMES = {
     "_atomic_file": "open_atomic",
     "_replace": "rename replace replace_many sync_data sync_directory sync_file",
     "aligned": "AlignedBuffer",
+    "append_file": "AppendFile AppendStats",
     "check": "RepairReport Report repair_log verify_log",
-    "errors": "ClosedError CorruptionError DurabilityWarning DurableError ForkedError LockedError "
+    "errors": "ClosedError CorruptionError DurableError ForkedError FullError LockedError "
     "NotDurableError PartlyReplacedError PoisonedError TruncatedError UnsafeStorageError "
     "VersionError",
     "log": "Log Stats",
     "reader": "Record read_log",
     "stale": "StaleFile find_stale remove_stale",
     "storage": "StorageReport inspect_storage",
+    "trim": "trim_partial_line",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

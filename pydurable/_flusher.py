@@ -4,49 +4,62 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 
-from pydurable._ring import AppendRing
 from pydurable.errors import DurableError
 
 __all__ = ["Flusher"]
 
 
 class Flusher:
-    """Empties a ring at intervals, from the first record that was appended on.
+    """Calls ``drain`` every ``interval`` seconds, and soon after :meth:`hurry`.
 
-    It knows the ring and not the log: a log that nobody holds any more can be collected.
+    It knows nothing of whom it works for: a log that nobody holds any more can be collected.
     """
 
-    def __init__(self, ring: AppendRing, interval: float) -> None:
-        self._ring = ring
+    def __init__(self, interval: float) -> None:
         self._interval = interval
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
+        self._awake = threading.Event()
+        self._stopping = False
+        self._drain: Callable[[], None] | None = None
         self._thread: threading.Thread | None = None
 
     @property
     def started(self) -> bool:
         return self._thread is not None
 
-    def start(self) -> None:
+    def start(self, drain: Callable[[], None]) -> None:
         """Begin, unless somebody else has, or the end has come."""
         with self._lock:
-            if self._thread is None and not self._stopping.is_set():
+            if self._thread is None and not self._stopping:
+                self._drain = drain
                 thread = threading.Thread(target=self._run, name="pydurable-flush", daemon=True)
-                thread.start()
+                # During the interpreter's last steps no thread can be started; close() hands over.
+                with contextlib.suppress(RuntimeError):
+                    thread.start()
                 self._thread = thread
+
+    def hurry(self) -> None:
+        """There is much to hand over: do not wait for the interval to end."""
+        self._awake.set()
 
     def stop(self) -> None:
         """End the thread and wait for it, unless this is it."""
         with self._lock:
-            self._stopping.set()
+            self._stopping = True
+            self._awake.set()
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread.ident and thread is not threading.current_thread():
             thread.join()
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._interval):
+        assert self._drain is not None
+        while True:
+            self._awake.wait(self._interval)
+            self._awake.clear()
+            if self._stopping:
+                return
             # A poisoned log tells whoever appends next; a full disk may have room next time.
             with contextlib.suppress(DurableError, OSError):
-                if not self._ring.empty:
-                    self._ring.drain()
+                self._drain()

@@ -6,7 +6,8 @@ Together with _native_replace.py the only code that touches the core.
 from __future__ import annotations
 
 import os
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn
 
 from pydurable._core import ffi, lib
 from pydurable.errors import (
@@ -91,9 +92,9 @@ def _exception(error: Any, path: str) -> Exception:
     if error.kind == lib.PD_ERROR_VERSION:
         return VersionError(error.code, message, filename)
     if error.kind == lib.PD_ERROR_CLOSED:
-        return ClosedError("the log is closed")
+        return ClosedError("it is closed")
     if error.kind == lib.PD_ERROR_FORKED:
-        return ForkedError("the log was opened by the parent of this process; open it anew")
+        return ForkedError("it was opened by the parent of this process; open it anew")
     if error.kind == lib.PD_ERROR_GONE:
         return TruncatedError(f"{message} (next was LSN {error.first_lsn})")
     return OSError(error.code, message, filename)
@@ -113,17 +114,36 @@ def _destroy(log: Any) -> None:
     lib.pd_log_free(log)
 
 
+class RingView(NamedTuple):
+    """Where the ring of a log lies; the words are [stop, cleared]."""
+
+    fd: int
+    chunks: int
+    chunk_bytes: int
+    salt: int
+    words: memoryview
+
+
 class NativeLog:
     """A ``struct pd_log``.  Each method raises what the C call reports."""
 
     __slots__ = ("__weakref__", "_log", "_path")
 
-    def __init__(self, path: str, **options: int) -> None:
+    def __init__(
+        self, path: str, options: dict[str, int], rings: Sequence[str], *, plain: bool = False
+    ) -> None:
+        """Open a log, or with ``plain`` a file to append to; its ring is made at one of ``rings``,
+        of which there are two at the most."""
         self._path = path
         out = ffi.new("struct pd_log **")
         error = ffi.new("struct pd_error *")
-        settings = ffi.new("struct pd_log_options *", options)
-        if lib.pd_log_open(_c_path(path), settings, out, error) < 0:
+        kind = "struct pd_file_options *" if plain else "struct pd_log_options *"
+        settings = ffi.new(kind, options)
+        texts = [ffi.new("char[]", _c_path(ring)) for ring in rings]
+        for i, text in enumerate(texts):
+            settings.ring_paths[i] = text
+        call = lib.pd_file_open if plain else lib.pd_log_open
+        if call(_c_path(path), settings, out, error) < 0:
             raise _exception(error, path)
         self._log = ffi.gc(out[0], _destroy)
 
@@ -158,6 +178,11 @@ class NativeLog:
         if progress != _DONE:
             self._refuse()
 
+    def try_flush(self, tail: int) -> None:
+        """Hand over what the ring holds, and wait for that for one slice at the most."""
+        if lib.pd_log_flush(self._log, tail, _new(_TICKET)) < 0:
+            self._refuse()
+
     def sync(self, tail: int) -> None:
         """Make everything accepted before durable."""
         ticket = _new(_TICKET)
@@ -185,16 +210,24 @@ class NativeLog:
         lib.pd_log_stats(self._log, stats)
         return stats
 
-    def ring(self) -> tuple[memoryview, memoryview]:
-        """The ring's bytes, and its words: head, and whether append has to stop."""
-        data = ffi.new("void **")
-        size = ffi.new("uint64_t *")
-        words = ffi.new("uint64_t **")
-        lib.pd_log_ring(self._log, data, size, words)
-        return (
-            memoryview(ffi.buffer(data[0], size[0])),
-            memoryview(ffi.buffer(words[0], 16)).cast("Q"),
-        )
+    def reopen(self, tail: int) -> None:
+        """Finish with the file that is open and go over to what the path names."""
+        ticket = _new(_TICKET)
+        progress = lib.pd_file_reopen(self._log, tail, ticket)
+        while progress in (_FULL, _WAITING):
+            progress = lib.pd_file_reopen(self._log, tail, ticket)
+        if progress != _DONE:
+            self._refuse()
+
+    def fileno(self) -> int:
+        """The descriptor of a plain file."""
+        return int(lib.pd_file_fd(self._log))
+
+    def ring(self) -> RingView:
+        view = ffi.new("struct pd_ring_view *")
+        lib.pd_log_ring(self._log, view)
+        words = memoryview(ffi.buffer(view.words, 16)).cast("Q")
+        return RingView(view.fd, view.chunks, view.chunk_bytes, view.salt, words)
 
     def refusal(self) -> Exception:
         """Why the log takes no records."""
@@ -244,6 +277,15 @@ def verify(path: str) -> Any:
     if lib.pd_log_verify(_c_path(path), report, error) < 0:
         raise _exception(error, path)
     return report
+
+
+def trim(path: str) -> int:
+    """Cut what follows the last newline: how many bytes."""
+    error = ffi.new("struct pd_error *")
+    cut = int(lib.pd_file_trim(_c_path(path), error))
+    if cut < 0:
+        raise _exception(error, path)
+    return cut
 
 
 def uuid_bytes(report: Any) -> bytes:

@@ -55,6 +55,44 @@ def _method(sync: str, method: str) -> int:
     return number
 
 
+def file_options(
+    *,
+    sync: str,
+    method: str,
+    interval: float,
+    max_pending_bytes: int,
+    commit_delay: float,
+    mode: int,
+    trim: bool,
+    refuses_full: bool,
+) -> dict[str, int]:
+    """The fields of ``struct pd_file_options``; TypeError or ValueError names what is wrong."""
+    target = _choice("sync", sync, TARGETS)
+    if _choice("method", method, METHODS) and method in ("direct", "direct+dsync"):
+        raise ValueError(
+            f"method={method!r} writes whole blocks, and the end of a plain file is none"
+        )
+    if sync == "paranoid":
+        if method not in ("auto", "dsync"):
+            raise ValueError('sync="paranoid" of a plain file goes with method="auto" or "dsync"')
+        number = METHODS["dsync"]
+    else:
+        number = _method(sync, method)
+    return {
+        "target": target,
+        "method": number,
+        "lanes": 2,
+        "interval_ns": _nanoseconds("interval", interval, 0.001, _INTERVAL_MAX),
+        "commit_delay_ns": _nanoseconds("commit_delay", commit_delay, 0.0, _DELAY_MAX),
+        "max_pending_bytes": _integer(
+            "max_pending_bytes", max_pending_bytes, _PENDING_MIN, _PENDING_MAX
+        ),
+        "mode": _integer("mode", mode, 0, 0o7777),
+        "trim": bool(trim),
+        "refuses_full": refuses_full,
+    }
+
+
 def native_options(
     *,
     create: bool,

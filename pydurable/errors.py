@@ -10,9 +10,9 @@ from __future__ import annotations
 __all__ = [
     "ClosedError",
     "CorruptionError",
-    "DurabilityWarning",
     "DurableError",
     "ForkedError",
+    "FullError",
     "LockedError",
     "NotDurableError",
     "PartlyReplacedError",
@@ -28,12 +28,19 @@ class DurableError(Exception):
 
 
 class PoisonedError(DurableError, OSError):
-    """A write or a sync of the log failed; it accepts nothing more.
+    """A write or a sync of the log or file failed; it accepts nothing more.
 
     ``errno`` is that of the first failure.  Records above ``durable_lsn`` are *unknown*: they may
     or may not survive.  A failed sync is never tried again, because the kernel may have dropped
     what it could not write and report success the next time (fsync(2)).  The way on is to close
     the log and open it again, which recovers what is there into a new segment.
+    """
+
+
+class FullError(DurableError, OSError):
+    """The ring of appended records is full, and ``on_full="raise"`` was asked for.
+
+    Nothing of the record was kept.  ``errno`` is ENOBUFS.
     """
 
 
@@ -67,17 +74,8 @@ class UnsafeStorageError(DurableError, OSError):
     """``sync="paranoid"`` was asked for where a flush cannot reach a medium."""
 
 
-class DurabilityWarning(UserWarning):
-    """A writer was opened where a flush is known to reach no medium: in memory, without barriers.
-
-    Given once for each filesystem in the life of a process; its text begins with "not durable: ".
-    ``warnings.filterwarnings("ignore", category=DurabilityWarning)`` turns it off, and "error"
-    in place of "ignore" refuses to write there.
-    """
-
-
 class ClosedError(DurableError, ValueError):
-    """The log is closed."""
+    """The log or the file is closed."""
 
 
 class ForkedError(DurableError, RuntimeError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import struct
 import warnings
 import weakref
 from collections.abc import Iterable
@@ -12,10 +13,8 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from pydurable import _options
-from pydurable._flusher import Flusher
-from pydurable._native import METHOD_NAMES, NativeLog
-from pydurable._ring import AppendRing
-from pydurable._storage import require_honoured_flushes, warn_unless_honoured
+from pydurable._native import METHOD_NAMES
+from pydurable._ring import crc32, open_with_ring, pack_frame
 from pydurable.errors import ClosedError, DurableError
 
 __all__ = ["Log", "Stats"]
@@ -97,12 +96,13 @@ class Log:
     :param commit_delay: seconds, at most 0.1, that a batch waits for further records before it is
         written.
     :param lanes: batches in flight at once, 1 or 2.
+    :param ring: ``False`` hands each appended record over as :meth:`commit` does, instead of
+        storing it into a ring that outlives this process.
 
     :raises LockedError: another writer has the log open.
     :raises CorruptionError: acknowledged records are missing or damaged; nothing was changed.
     :raises VersionError: a newer version of the format.
-    :raises UnsafeStorageError: ``"paranoid"`` on storage that does not honour flushes; the other
-        targets warn there with :class:`pydurable.DurabilityWarning`, once for each filesystem.
+    :raises UnsafeStorageError: ``"paranoid"`` on storage that does not honour flushes.
     :raises OSError: as the operating system says, with errno and file name.
     """
 
@@ -118,6 +118,7 @@ class Log:
         max_pending_bytes: int = 8 << 20,
         commit_delay: float = 0.0,
         lanes: int = 2,
+        ring: bool = True,
     ) -> None:
         self._closed = True  # until there is something to close
         self._path = os.fspath(path)
@@ -134,16 +135,14 @@ class Log:
         if not isinstance(self._path, str):
             raise TypeError("path must be a str or an os.PathLike of str")
         if sync == "paranoid":
+            from pydurable._storage import require_honoured_flushes
+
             require_honoured_flushes(self._path)
-        else:
-            warn_unless_honoured(self._path)
-        self._native = NativeLog(self._path, **options)
+        self._native, self._ring = open_with_ring(self._path, options, ring=ring, interval=interval)
         info = self._native.info()
         self._max_record_bytes = int(info.max_record_bytes)
-        self._ring = AppendRing(self._native, self._max_record_bytes)
         self._method = METHOD_NAMES[info.method]
         self._torn_bytes = int(info.torn_bytes)
-        self._flusher = Flusher(self._ring, interval)
         self._pid = os.getpid()
         self._closed = False
         _open_logs.add(self)
@@ -217,12 +216,13 @@ class Log:
         """
         record = data if type(data) is bytes else _as_bytes(data)
         ring = self._ring
-        if len(record) > ring.largest:
-            self.commit(record)
-        elif not ring.append(record):
-            raise ClosedError("the log is closed") if self._closed else self._native.refusal()
-        if not self._flusher.started:
-            self._flusher.start()
+        try:
+            if not ring.stop[0]:
+                ring.write(pack_frame(len(record), crc32(record, ring.salt)) + record)
+                return
+        except (ValueError, struct.error):
+            pass  # the ring has no room for it at this moment, or never has
+        self._append_slowly(record)
 
     def sync(self) -> int:
         """Make everything accepted before durable, whatever the target; return the durable LSN.
@@ -327,8 +327,10 @@ class Log:
         _open_logs.discard(self)
         if os.getpid() != self._pid:
             return  # nothing here is ours, and the locks may be held by threads of the parent
-        self._flusher.stop()
-        self._native.close(self._ring.stop())
+        try:
+            self._native.close(self._ring.end())
+        finally:
+            self._ring.close()
 
     def __enter__(self) -> Log:
         if self._closed:
@@ -356,6 +358,14 @@ class Log:
                 self.close()
 
     # -- inside ----------------------------------------------------------------------------
+
+    def _append_slowly(self, record: bytes) -> None:
+        if len(record) > self._max_record_bytes:
+            self._refuse_size(len(record))
+        if not self._ring.takes(len(record)):
+            self.commit(record)
+        elif not self._ring.store(record):
+            raise ClosedError("the log is closed") if self._closed else self._native.refusal()
 
     def _refuse_size(self, size: int) -> None:
         raise ValueError(

@@ -24,6 +24,8 @@ from pathlib import Path
 from _recording import Call, Event
 
 SECTOR = 512
+AT_FDCWD = -100
+"""The directory of a path that stands for itself (openat(2)), as Linux numbers it."""
 
 
 @dataclass(eq=False)
@@ -270,6 +272,10 @@ class Replay:
             directory = child
         return directory, parts[-1] if parts else ""
 
+    def _is_elsewhere(self, path: str) -> bool:
+        """Whether a path leads out of the root: rings lie in memory, which no cut leaves."""
+        return os.path.relpath(path, self._root).startswith(os.pardir)
+
     def _descriptor(self, fd: int) -> Descriptor:
         assert fd in self._descriptors, f"a call on descriptor {fd}, which is closed"
         return self._descriptors[fd]
@@ -287,12 +293,15 @@ class Replay:
     def _open_node(self, event: Event) -> File | Directory:
         flags = event.c & 0xFFFFFFFF
         name = os.fsdecode(event.data)
-        if event.c >> 32 & Call.OPEN_UNNAMED:
-            return File()
         if flags & os.O_DIRECTORY:
             directory, name = self._lookup(name)
             return directory.names()[name] if name else directory
-        directory = self._directory(event.b)
+        if event.b != AT_FDCWD:
+            directory = self._directory(event.b)
+        elif self._is_elsewhere(name):
+            return File()  # nobody looks at it after the cut
+        else:
+            directory, name = self._lookup(name)
         node = directory.names().get(name)
         if node is None:
             node = File()
@@ -360,7 +369,12 @@ class Replay:
 
     def _unlink(self, event: Event) -> None:
         name = os.fsdecode(event.data)
-        directory = self._directory(event.a)
+        if event.a != AT_FDCWD:
+            directory = self._directory(event.a)
+        elif self._is_elsewhere(name):
+            return
+        else:
+            directory, name = self._lookup(name)
         node = directory.names()[name]
         directory.change(event.number, NameChange(node, old=name))
 

@@ -23,6 +23,12 @@ def log_path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a plain file may be made; nothing is there yet."""
+    return tmp_path / "app.log"
+
+
+@pytest.fixture
 def faults() -> Iterator[Faults]:
     """The faulty table of system calls, clear before the test and after it."""
     table = Faults()

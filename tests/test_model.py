@@ -63,7 +63,7 @@ class LogAgainstList(RuleBasedStateMachine):
             sync=self.sync,
             method="auto" if self.sync == "paranoid" else self.method,
             segment_bytes=SEGMENT_BYTES,
-            max_pending_bytes=1 << 20,
+            max_pending_bytes=64 << 20,  # a ring that is never handed over for want of room
             interval=3600,
         )
 

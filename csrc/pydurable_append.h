@@ -1,0 +1,51 @@
+/*
+ * pydurable_append.h - the public C interface of plain files, and of the ring for appended records.
+ *
+ * What lies between the two marker comments is also part of the cffi declaration of
+ * pydurable._core.
+ */
+#ifndef PYDURABLE_APPEND_H
+#define PYDURABLE_APPEND_H
+
+#include "pydurable.h"
+
+/* cffi: begin */
+struct pd_file_options {
+    int target; /* enum pd_target */
+    int method; /* enum pd_method */
+    uint32_t lanes;
+    uint64_t interval_ns;
+    uint64_t commit_delay_ns;
+    uint64_t max_pending_bytes;
+    const char *ring_paths[2];
+    uint64_t ring_bytes;
+    uint32_t mode;     /* of a file that is made, before the umask */
+    bool trim;         /* cut what follows the last newline first */
+    bool refuses_full; /* a full disk ends calls with ENOSPC; otherwise they wait for room */
+};
+
+/* A plain file to append to, with no framing and no lock: several processes may do so.  All calls
+ * on an open log but truncate_before work on it; LSNs count the records since it was opened. */
+int pd_file_open(const char *path, const struct pd_file_options *options, struct pd_log **out,
+                 struct pd_error *error);
+/* Finish with the file that is open, and open what its path names now.  ticket->seq is 0 at first;
+ * PD_WAITING and PD_FULL ask to be called again. */
+int pd_file_reopen(struct pd_log *log, uint64_t ring_tail, struct pd_ticket *ticket);
+/* The descriptor, which belongs to the log; -1 once it is closed. */
+int pd_file_fd(struct pd_log *log);
+/* Cut what follows the last newline of a file, and zero bytes there, durably: how many bytes. */
+int64_t pd_file_trim(const char *path, struct pd_error *error);
+/* The ring that appended records are stored into without a system call. */
+struct pd_ring_view {
+    int fd; /* -1 if there is none */
+    uint32_t chunks;
+    uint64_t chunk_bytes;
+    uint32_t salt;
+    uint64_t *words; /* [0] is nonzero once append has to ask why it may not; the chunks of
+                        activations below [1] may be used */
+};
+
+void pd_log_ring(struct pd_log *log, struct pd_ring_view *view);
+/* cffi: end */
+
+#endif
