@@ -3,7 +3,7 @@
 CFLAGS_STRICT = -std=c11 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wmissing-prototypes \
 	-Werror -pthread -fsyntax-only -Icsrc
 
-.PHONY: check format
+.PHONY: check format generate
 check:
 	ruff check .
 	ruff format --check .
@@ -15,3 +15,6 @@ format:
 	ruff check --fix .
 	ruff format .
 	clang-format -i csrc/*.c csrc/*.h
+
+generate:
+	python docs/build_reference.py

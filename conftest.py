@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
 import pytest
+
+# For processes that tests start: a temporary folder may lie in memory, which pydurable warns of.
+os.environ["PYTHONWARNINGS"] = ",".join(
+    filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:not durable"])
+)
+
+# Its examples are those of the docstrings, and run there.
+collect_ignore = ["docs/reference.md", "docs/build_reference.py"]
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """The cffi recipe: compile csrc into the module pydurable._core.
 
-The declarations come out of the public headers themselves, between two marker comments, so that a
+The declarations come out of the headers themselves, between their two marker comments, so that a
 signature which changes in C breaks the build instead of drifting away from Python's view of it.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
-HEADERS = ["pydurable.h", "pydurable_append.h"]
+HEADERS = ("pydurable.h", "pydurable_append.h", "storage.h")
 BEGIN = "/* cffi: begin */"
 END = "/* cffi: end */"
 
@@ -21,7 +21,7 @@ def sliced(header: str) -> str:
     _, _, rest = header.partition(BEGIN)
     body, marker, _ = rest.partition(END)
     if not marker:
-        raise ValueError("a public header of csrc has lost its cffi markers")
+        raise ValueError("a header of csrc has lost its cffi markers")
     return body
 
 
@@ -37,7 +37,7 @@ for header in HEADERS:
     ffibuilder.cdef(sliced((HERE / header).read_text(encoding="utf-8")))
 ffibuilder.set_source(
     "pydurable._core",
-    "".join(f'#include "{header}"\n' for header in HEADERS),
+    "\n".join(f'#include "{header}"' for header in HEADERS),
     sources=relative("*.c"),
     include_dirs=["csrc"],
     # Headers and this file: part of the sdist, and a change in them rebuilds the module.

@@ -255,19 +255,6 @@ int pd_sync_file(int fd);
 int pd_sync_data(int fd);
 int pd_sync_directory(const char *path, struct pd_error *error);
 
-/* What statx(2) tells of a path: for reports. */
-struct pd_path_facts {
-    uint64_t mount; /* the number in /proc/self/mountinfo, 0 if the kernel does not say */
-    uint32_t dio_mem_align;
-    uint32_t dio_offset_align;
-    uint32_t atomic_min; /* bytes; both 0 where atomic writes are not supported */
-    uint32_t atomic_max;
-    bool direct; /* whether the alignments are known; both 0 where direct I/O is not supported */
-    bool atomic; /* whether the limits of atomic writes are known */
-};
-
-int pd_path_facts(const char *path, struct pd_path_facts *out);
-
 /* Faults for tests, put between the core and the operating system. */
 enum pd_call {
     PD_CALL_ANY = 0,

@@ -18,9 +18,11 @@
 
 /* Flags of sys->open beyond those of <fcntl.h>; the platform file translates them. */
 enum {
-    PD_OPEN_DIRECT = 1, /* O_DIRECT, or F_NOCACHE where there is no such flag */
-    PD_OPEN_DSYNC = 2,  /* O_DSYNC */
-    PD_OPEN_PASSAGE = 4 /* a directory only to pass through, which need not be readable */
+    PD_OPEN_DIRECT = 1,  /* O_DIRECT, or F_NOCACHE where there is no such flag */
+    PD_OPEN_DSYNC = 2,   /* O_DSYNC */
+    PD_OPEN_PASSAGE = 4, /* a directory only to pass through, which need not be readable */
+    PD_OPEN_SYNC = 8,    /* O_SYNC */
+    PD_OPEN_UNNAMED = 16 /* a new file without a name; -EOPNOTSUPP where there are none */
 };
 
 /* What sys->seek looks for. */

@@ -19,7 +19,11 @@ static const uint32_t page_bytes = 4096;
 
 int pd_darwin_open(int dir, const char *name, int flags, int extra, mode_t mode)
 {
+    if (extra & PD_OPEN_UNNAMED)
+        return -EOPNOTSUPP;
     flags |= O_CLOEXEC;
+    if (extra & PD_OPEN_SYNC)
+        flags |= O_SYNC;
     if (extra & PD_OPEN_DSYNC)
         flags |= O_DSYNC;
     if (extra & PD_OPEN_PASSAGE)

@@ -5,7 +5,7 @@
 #define _DARWIN_C_SOURCE
 #endif
 
-#include "pydurable.h"
+#include "storage.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -30,6 +30,10 @@ int pd_linux_open(int dir, const char *name, int flags, int extra, mode_t mode)
         flags |= O_DSYNC;
     if (extra & PD_OPEN_PASSAGE)
         flags |= O_PATH;
+    if (extra & PD_OPEN_SYNC)
+        flags |= O_SYNC;
+    if (extra & PD_OPEN_UNNAMED)
+        flags |= O_TMPFILE;
     return pd_posix_result(openat(dir, name, flags, mode));
 }
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pydurable.errors import (
         ClosedError,
         CorruptionError,
+        DurabilityWarning,
         DurableError,
         ForkedError,
         FullError,
@@ -53,6 +54,7 @@ __all__ = [
     "AppendStats",
     "ClosedError",
     "CorruptionError",
+    "DurabilityWarning",
     "DurableError",
     "ForkedError",
     "FullError",
@@ -93,7 +95,8 @@ _NAMES = {
     "aligned": "AlignedBuffer",
     "append_file": "AppendFile AppendStats",
     "check": "RepairReport Report repair_log verify_log",
-    "errors": "ClosedError CorruptionError DurableError ForkedError FullError LockedError "
+    "errors": "ClosedError CorruptionError DurabilityWarning DurableError ForkedError FullError "
+    "LockedError "
     "NotDurableError PartlyReplacedError PoisonedError TruncatedError UnsafeStorageError "
     "VersionError",
     "log": "Log Stats",

@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pydurable._native_replace import AnyPath, Options, Stage
+from pydurable._storage import warn_unless_honoured
 from pydurable.errors import ForkedError
 
 if TYPE_CHECKING:
@@ -288,6 +289,8 @@ def open_atomic(
     options = Options(
         durability, preserve, permissions, overwrite, follow_symlinks, dir_fd, bool(direct)
     )
+    if durability != "none":
+        warn_unless_honoured(os.fspath(path), dir_fd=dir_fd)
     stage = Stage(path, options)
     try:
         file = _opened(stage, path, binary, buffering, encoding, errors, newline)

@@ -6,8 +6,9 @@ import argparse
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from pydurable import CorruptionError, DurableError, LockedError, __version__
 from pydurable import _cli_output as output
@@ -33,6 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["verify", "/no/such/log"])
     1
     """
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        return _run(argv)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     code: int = GOOD
     output.claim_standard_descriptors()
     try:
@@ -76,6 +83,19 @@ def describe(error: BaseException) -> str:
     elif isinstance(error, CorruptionError):
         text = f"damaged: {text}"
     return _one_line(f"{name}: {text}" if name else text)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning as an error is printed: in one line, without the place in the source."""
+    with contextlib.suppress(OSError):
+        print(f"pydurable: {_one_line(str(message))}", file=sys.stderr, flush=True)
 
 
 def _one_line(text: str) -> str:

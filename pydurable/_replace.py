@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from pydurable import _native_replace as native
 from pydurable._native_replace import AnyPath, Options
+from pydurable._storage import warn_unless_honoured
 
 WORKERS = 16  # they mostly wait for the disk, which takes flushes that meet as one
 
@@ -84,7 +85,10 @@ def replace(
     b'{"volume": 7}'
     """
     options = Options(durability, preserve, permissions, overwrite, follow_symlinks, dir_fd)
-    native.replace(path, _checked_data("replace", data), options)
+    content = _checked_data("replace", data)
+    if durability != "none":
+        warn_unless_honoured(os.fspath(path), dir_fd=dir_fd)
+    native.replace(path, content, options)
 
 
 def replace_many(
@@ -127,6 +131,9 @@ def replace_many(
     if not 1 <= workers <= 64:
         raise ValueError(f"workers must lie in 1 to 64, not {workers}")
     options = Options(durability, preserve, permissions, overwrite, follow_symlinks, dir_fd)
+    if durability != "none":
+        for path, _ in pairs:
+            warn_unless_honoured(os.fspath(path), dir_fd=dir_fd)
     native.replace_many(pairs, options, workers)
 
 
@@ -158,6 +165,7 @@ def rename(src: AnyPath, dst: AnyPath, *, overwrite: bool = True) -> None:
     if os.path.isdir(source):
         # Only the name of a directory may end with a slash.
         source, goal = _without_slash(source), _without_slash(goal)
+    warn_unless_honoured(source)
     native.rename(source, goal, bool(overwrite))
 
 

@@ -1,39 +1,49 @@
-"""Where a flush is known to reach no medium: what the mount table says about a path."""
+"""What a writer asks of its storage before it begins: a short look, and a long one where needed.
+
+The short look reads the mount table.  Where that alone cannot tell (a loop device, ZFS), and for
+``sync="paranoid"``, the doctor goes down to the drives.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
+import sys
+import warnings
 
-from pydurable.errors import UnsafeStorageError
+from pydurable._doctor.mounts import TABLE, Mount, holding, parse
+from pydurable._native_storage import path_facts
+from pydurable.errors import DurabilityWarning, UnsafeStorageError
 
-_MEMORY = ("tmpfs", "ramfs", "devtmpfs")
-_NO_BARRIER = ("nobarrier", "barrier=0")
-_MOUNTS = Path("/proc/self/mountinfo")
+MEMORY = ("tmpfs", "ramfs", "devtmpfs", "rootfs", "hugetlbfs")
+NO_BARRIER = ("nobarrier", "barrier=0", "barrier=none", "fsync_mode=nobarrier")
+VOLATILE = ("volatile", "fsync=volatile")
+_OVERLAYS = ("overlay", "overlayfs")
+_OVERLAYS_MAX = 8
+
+# Filesystems by the number of their device, as stat(2) gives it, that were warned about or have
+# nothing to warn of: asked once in the life of a process.
+_settled: set[int] = set()
 
 
-def _unescape(field: str) -> str:
-    """Undo the octal escapes of the mount table (proc_pid_mountinfo(5))."""
-    return field.encode("latin-1", "replace").decode("unicode_escape") if "\\" in field else field
+def memory_reason(mount: Mount) -> str:
+    """Why a filesystem in memory is not durable."""
+    return f"{mount.point} is {mount.kind}, which lives in memory"
 
 
-def _mount_of(path: str, table: str) -> tuple[str, str, set[str]] | None:
-    """The mount point, filesystem type and options that hold path, which is absolute."""
-    found = None
-    longest = -1
-    for line in table.splitlines():
-        left, separator, right = line.partition(" - ")
-        fields, tail = left.split(), right.split()
-        if not separator or len(fields) < 6 or len(tail) < 3:
-            continue
-        point = _unescape(fields[4])
-        inside = path == point or path.startswith(point.rstrip("/") + "/")
-        # Of several mounts on one point the last is on top.
-        if inside and len(point) >= longest:
-            longest = len(point)
-            found = point, tail[0], set(fields[5].split(",")) | set(tail[2].split(","))
-    return found
+def no_barrier_reason(mount: Mount, option: str) -> str:
+    """Why a mount without barriers is not durable."""
+    return f"{mount.point} is mounted with {option}, so that flushes do not reach the disk"
+
+
+def no_flush_reason(mount: Mount) -> str:
+    """Why an SMB mount that leaves flushes out is not durable."""
+    return f"{mount.point} is mounted with nostrictsync, so that fsync does not flush the server"
+
+
+def volatile_reason(mount: Mount, option: str) -> str:
+    """Why an overlay that leaves out syncs is not durable."""
+    return f"{mount.point} is an overlay mounted with {option}, which leaves out every sync"
 
 
 def _existing(path: str) -> str:
@@ -44,18 +54,63 @@ def _existing(path: str) -> str:
     return real
 
 
+def _table() -> str:
+    try:
+        with open(TABLE, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return ""  # no such table on this platform
+
+
+def _mount_of(path: str, table: str) -> Mount | None:
+    number = path_facts(path).mount
+    at = -1 if not number else 0 if table.startswith(f"{number} ") else table.find(f"\n{number} ")
+    if at < 0:
+        return holding(path, parse(table))
+    # One line of perhaps thousands: a container's host has a mount for everything.
+    begin = at if at == 0 else at + 1
+    return next(iter(parse(table[begin : table.find("\n", begin)])), None)
+
+
 def unsafe_reason(path: str, table: str) -> str | None:
-    """Why a flush on path reaches no medium, or None if nothing speaks against it."""
+    """Why a flush on path reaches no medium, as far as the mount table tells."""
     mount = _mount_of(path, table)
-    if mount is None:
-        return None
-    point, kind, options = mount
-    if kind in _MEMORY:
-        return f"{point} is {kind}, which lives in memory"
-    refused = sorted(options.intersection(_NO_BARRIER))
-    if refused:
-        return f"{point} is mounted with {refused[0]}, so that flushes do not reach the disk"
+    for _ in range(_OVERLAYS_MAX):
+        if mount is None:
+            return None
+        if mount.kind in MEMORY:
+            return memory_reason(mount)
+        option = mount.first(*NO_BARRIER)
+        if option:
+            return no_barrier_reason(mount, option)
+        if "nostrictsync" in mount.options:
+            return no_flush_reason(mount)
+        if mount.kind not in _OVERLAYS:
+            return _looked_into(path) if _is_deep(mount) else None
+        option = mount.first(*VOLATILE)
+        if option:
+            return volatile_reason(mount, option)
+        upper = mount.value("upperdir")
+        # In a container the upper directory is the host's, and nothing here knows about it.
+        mount = _mount_of(upper, table) if upper and os.path.lexists(upper) else None
     return None
+
+
+def _is_deep(mount: Mount) -> bool:
+    """Whether what makes this mount unsafe would not stand in the mount table."""
+    name = os.path.basename(mount.source)
+    return mount.kind == "zfs" or name.startswith(("loop", "zram", "ram"))
+
+
+def _looked_into(path: str) -> str | None:
+    """What the doctor finds below a path."""
+    try:
+        from pydurable._doctor.inspect import inspect
+        from pydurable._doctor.report import NOT_DURABLE
+    except ImportError:
+        return None  # the program has left the place that modules come from, as with chroot(2)
+    report = inspect(path)
+    return report.reason if report.verdict == NOT_DURABLE else None
 
 
 def require_honoured_flushes(path: str) -> None:
@@ -64,10 +119,42 @@ def require_honoured_flushes(path: str) -> None:
     What cannot be known (a disk that lies about its cache, a server behind a network filesystem)
     passes: this refuses what is certain, and proves nothing.
     """
-    try:
-        table = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return  # no such table on this platform
-    reason = unsafe_reason(_existing(path), table)
+    existing = _existing(path)
+    reason = unsafe_reason(existing, _table()) or _looked_into(existing)
     if reason:
         raise UnsafeStorageError(errno.ENOTSUP, f'sync="paranoid" refused: {reason}', path)
+
+
+def warn_unless_honoured(
+    path: str | bytes, *, dir_fd: int | None = None, stacklevel: int = 3
+) -> None:
+    """Warn with :class:`DurabilityWarning`, once for each filesystem, where flushes do nothing.
+
+    Only looks: what is wrong with the path itself is told by the call that uses it.  A warning
+    that a filter turns into an error is raised each time.
+    """
+    device = _device(path, dir_fd)
+    if device is None or device in _settled:
+        return
+    name = os.fsdecode(path)
+    if dir_fd is not None and not os.path.isabs(name):
+        name = os.path.join(f"/proc/self/fd/{dir_fd}", name)
+    existing = _existing(name)
+    if sys.platform == "linux":
+        reason = unsafe_reason(existing, _table())
+        if reason:
+            text = f"not durable: {reason} (see: pydurable doctor {existing})"
+            warnings.warn(text, DurabilityWarning, stacklevel=stacklevel)
+    _settled.add(device)
+
+
+def _device(path: str | bytes, dir_fd: int | None) -> int | None:
+    """The number of the filesystem that a path is on, or will be on."""
+    try:
+        try:
+            return os.stat(path, dir_fd=dir_fd).st_dev
+        except FileNotFoundError:
+            parent = os.path.dirname(path) or (b"." if isinstance(path, bytes) else ".")
+            return os.stat(parent, dir_fd=dir_fd).st_dev
+    except (OSError, ValueError, TypeError):
+        return None

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from pydurable import _native, _options
 from pydurable._native import METHOD_NAMES
 from pydurable._ring import crc32, open_with_ring, pack_frame
+from pydurable._storage import require_honoured_flushes, warn_unless_honoured
 from pydurable.errors import ClosedError, DurableError
 
 __all__ = ["AppendFile", "AppendStats"]
@@ -140,9 +141,9 @@ class AppendFile(io.BufferedIOBase):
             refuses_full=on_full == "raise",
         )
         if sync == "paranoid":
-            from pydurable._storage import require_honoured_flushes
-
             require_honoured_flushes(self._path)
+        else:
+            warn_unless_honoured(self._path)
         # A later chdir does not move the file: reopen() and a child open the same one.
         self._absolute = os.path.abspath(self._path)
         self._ring_wanted, self._interval, self._on_full = bool(ring), interval, on_full

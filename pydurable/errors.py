@@ -10,6 +10,7 @@ from __future__ import annotations
 __all__ = [
     "ClosedError",
     "CorruptionError",
+    "DurabilityWarning",
     "DurableError",
     "ForkedError",
     "FullError",
@@ -72,6 +73,15 @@ class VersionError(DurableError, OSError):
 
 class UnsafeStorageError(DurableError, OSError):
     """``sync="paranoid"`` was asked for where a flush cannot reach a medium."""
+
+
+class DurabilityWarning(UserWarning):
+    """A writer was opened where a flush is known to reach no medium: in memory, without barriers.
+
+    Given once for each filesystem in the life of a process; its text begins with "not durable: ".
+    ``warnings.filterwarnings("ignore", category=DurabilityWarning)`` turns it off, and "error"
+    in place of "ignore" refuses to write there.
+    """
 
 
 class ClosedError(DurableError, ValueError):

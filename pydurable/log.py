@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from pydurable import _options
 from pydurable._native import METHOD_NAMES
 from pydurable._ring import crc32, open_with_ring, pack_frame
+from pydurable._storage import require_honoured_flushes, warn_unless_honoured
 from pydurable.errors import ClosedError, DurableError
 
 __all__ = ["Log", "Stats"]
@@ -102,7 +103,8 @@ class Log:
     :raises LockedError: another writer has the log open.
     :raises CorruptionError: acknowledged records are missing or damaged; nothing was changed.
     :raises VersionError: a newer version of the format.
-    :raises UnsafeStorageError: ``"paranoid"`` on storage that does not honour flushes.
+    :raises UnsafeStorageError: ``"paranoid"`` on storage that does not honour flushes; the other
+        targets warn there with :class:`pydurable.DurabilityWarning`, once for each filesystem.
     :raises OSError: as the operating system says, with errno and file name.
     """
 
@@ -135,9 +137,9 @@ class Log:
         if not isinstance(self._path, str):
             raise TypeError("path must be a str or an os.PathLike of str")
         if sync == "paranoid":
-            from pydurable._storage import require_honoured_flushes
-
             require_honoured_flushes(self._path)
+        else:
+            warn_unless_honoured(self._path)
         self._native, self._ring = open_with_ring(self._path, options, ring=ring, interval=interval)
         info = self._native.info()
         self._max_record_bytes = int(info.max_record_bytes)

@@ -293,6 +293,8 @@ class Replay:
     def _open_node(self, event: Event) -> File | Directory:
         flags = event.c & 0xFFFFFFFF
         name = os.fsdecode(event.data)
+        if event.c >> 32 & Call.OPEN_UNNAMED:
+            return File()
         if flags & os.O_DIRECTORY:
             directory, name = self._lookup(name)
             return directory.names()[name] if name else directory

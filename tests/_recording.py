@@ -32,6 +32,7 @@ class Call:
     }
     MARK = lib.PD_CALL_COUNT
     OPEN_DSYNC = 2  # PD_OPEN_DSYNC of csrc/sys.h
+    OPEN_UNNAMED = 16  # PD_OPEN_UNNAMED
 
 
 class Recording(Generic[Fact]):

@@ -154,7 +154,7 @@ def test_a_write_that_moves_nothing_is_an_error(fast_path: Path, faults: Faults)
         assert caught.value.errno == errno.EIO
 
 
-@pytest.mark.parametrize("call", ["open", "allocate", "write", "fdatasync", "fsync", "unlink"])
+@pytest.mark.parametrize("call", ["open", "allocate", "write", "fdatasync", "fsync"])
 def test_measuring_the_methods_fails(tmp_path: Path, faults: Faults, call: str) -> None:
     """A call that fails while methods are measured is an error, leaves nothing behind, and the
     log can be made once the fault is gone."""

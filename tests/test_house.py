@@ -16,7 +16,7 @@ FUNCTION_LINES = 70
 C_FILES = sorted((ROOT / "csrc").glob("*.[ch]"))
 PYTHON_FILES = [
     path
-    for folder in ("pydurable", "tests", "bench", "examples", "csrc")
+    for folder in ("pydurable", "tests", "bench", "examples", "csrc", "docs")
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
 SOURCES = [*PYTHON_FILES, *C_FILES, *sorted((ROOT / "tests" / "c").glob("*.[ch]"))]

@@ -12,10 +12,16 @@ from pydurable._doctor import blocks
 from pydurable._doctor.mounts import Mount
 from pydurable._doctor.report import DURABLE, IF_HONOURED, NOT_DURABLE, UNKNOWN
 from pydurable._doctor.walk import Walk
+from pydurable._storage import (
+    MEMORY,
+    NO_BARRIER,
+    VOLATILE,
+    memory_reason,
+    no_barrier_reason,
+    volatile_reason,
+)
 
-MEMORY = ("tmpfs", "ramfs", "devtmpfs", "rootfs", "hugetlbfs")
 _READ_ONLY = ("squashfs", "erofs", "iso9660", "cramfs", "romfs")
-NO_BARRIER = ("nobarrier", "barrier=0", "barrier=none", "fsync_mode=nobarrier")
 
 # Those that sit on one block device and need no more said than this.
 _PLAIN = {
@@ -39,20 +45,10 @@ _DATA_MODES = {
 }
 
 
-def no_barrier_reason(point: str, option: str) -> str:
-    """Why a mount without barriers is not durable."""
-    return f"{point} is mounted with {option}, so that flushes do not reach the disk"
-
-
-def memory_reason(point: str, kind: str) -> str:
-    """Why a filesystem in memory is not durable."""
-    return f"{point} is {kind}, which lives in memory"
-
-
 def examine(walk: Walk, mount: Mount, path: str, depth: int) -> None:
     """Add the filesystem of a mount and what is below it."""
     if mount.kind in MEMORY:
-        why = memory_reason(mount.point, mount.kind)
+        why = memory_reason(mount)
         change = "use a directory on a disk"
         does = "keeps files in memory: fsync does nothing"
         name = f"{mount.point} ({mount.kind})"
@@ -73,7 +69,7 @@ def _add(walk: Walk, mount: Mount, depth: int, does: str, **more: Any) -> None:
     name = f"{mount.point} ({mount.kind} on {mount.source})"
     facts = {"options": ",".join(sorted(mount.options)), **more}
     if option:
-        why = no_barrier_reason(mount.point, option)
+        why = no_barrier_reason(mount, option)
         change = f"mount {mount.point} without {option}"
         walk.findings.add(
             "filesystem",
@@ -235,11 +231,11 @@ def _zfs(walk: Walk, mount: Mount, path: str, depth: int) -> None:
 def _overlay(walk: Walk, mount: Mount, path: str, depth: int) -> None:
     upper = mount.value("upperdir")
     name = f"{mount.point} ({mount.kind})"
-    volatile = mount.first("volatile", "fsync=volatile")
+    volatile = mount.first(*VOLATILE)
     facts: dict[str, Any] = {"upperdir": upper, "volatile": bool(volatile)}
     add = walk.findings.add
     if volatile:
-        why = f"{mount.point} is an overlay mounted with {volatile}, which leaves out every sync"
+        why = volatile_reason(mount, volatile)
         change = f"mount {mount.point} without {volatile}, or write to a volume"
         add(
             "filesystem", name, depth, why, verdict=NOT_DURABLE, why=why, change=change, facts=facts

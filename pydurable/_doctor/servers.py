@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydurable._doctor.mounts import Mount
 from pydurable._doctor.report import NOT_DURABLE, UNKNOWN
 from pydurable._doctor.walk import Walk
+from pydurable._storage import no_flush_reason
 
 _NFS = "the NFS server answers COMMIT; with the export option sync its answer means stable storage"
 _SMB = "the SMB server is asked to flush; whether it does is its own setting"
@@ -48,7 +49,7 @@ def examine(walk: Walk, mount: Mount, depth: int) -> bool:
     name = f"{mount.point} ({kind}, {mount.source})"
     options = ",".join(sorted(mount.options))
     if "nostrictsync" in mount.options:
-        why = f"{mount.point} is mounted with nostrictsync, so that fsync does not flush the server"
+        why = no_flush_reason(mount)
         change = f"mount {mount.point} without nostrictsync"
         walk.findings.add(
             "server",
