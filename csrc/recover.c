@@ -60,7 +60,7 @@ int pd_segments_list(int dir, struct pd_segment_list *out)
     return rc;
 }
 
-static int settle_segment(int dir, uint64_t number, struct pd_error *error)
+static int settle_segment(int dir, uint64_t number, bool last, struct pd_error *error)
 {
     char name[PD_NAME_BYTES];
     pd_segment_name(number, name);
@@ -68,6 +68,11 @@ static int settle_segment(int dir, uint64_t number, struct pd_error *error)
     int rc = fd;
     if (fd >= 0) {
         rc = pd_io_sync_file(fd);
+        /* Where a write or a flush has failed, Linux keeps the pages, calls them clean and the
+         * next sync a success: what is read has to be what the medium holds.  Only the last
+         * segment can have failed, for a log that has goes on in no other. */
+        if (rc == 0 && last)
+            pd_sys_drop_cache(fd);
         (void)pd_io_close(fd);
     }
     return rc < 0 ? pd_error_os(error, rc, "syncing a segment before reading it", name) : 0;
@@ -76,7 +81,7 @@ static int settle_segment(int dir, uint64_t number, struct pd_error *error)
 static int settle_all(int dir, const struct pd_segment_list *list, struct pd_error *error)
 {
     for (size_t i = 0; i < list->count; i++) {
-        int rc = settle_segment(dir, list->entries[i].number, error);
+        int rc = settle_segment(dir, list->entries[i].number, i + 1 == list->count, error);
         if (rc < 0)
             return rc;
     }

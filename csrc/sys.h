@@ -50,6 +50,7 @@ struct pd_sys_kind {
     uint32_t (*direct_align)(int fd);
     int (*filesystem)(int fd);
     void (*no_readahead)(int fd);
+    void (*drop_cache)(int fd);
     void (*word_wait)(uint32_t *word, uint32_t seen, uint64_t ns);
     void (*word_wake)(uint32_t *word, bool all);
 };
@@ -87,6 +88,8 @@ uint32_t pd_sys_direct_align(int fd);
 int pd_sys_filesystem(int fd);
 /* Read from this descriptor what is asked for, and nothing ahead of it. */
 void pd_sys_no_readahead(int fd);
+/* Let later reads of a file that is synced come from the medium and not from the page cache. */
+void pd_sys_drop_cache(int fd);
 /* Whether a flush to the medium takes F_FULLFSYNC here (macOS), rather than fdatasync. */
 bool pd_sys_needs_fullfsync(void);
 void pd_sys_unmap(void *address, size_t size);

@@ -164,6 +164,11 @@ void pd_sys_no_readahead(int fd)
     pd_sys_base->kind->no_readahead(fd);
 }
 
+void pd_sys_drop_cache(int fd)
+{
+    pd_sys_base->kind->drop_cache(fd);
+}
+
 bool pd_sys_needs_fullfsync(void)
 {
     return pd_sys_base->kind->needs_fullfsync;

@@ -114,11 +114,17 @@ static void no_readahead(int fd)
     (void)pd_darwin->rdahead(fd);
 }
 
+static void drop_cache(int fd)
+{
+    (void)fd; /* there is no such call for a file that is not mapped */
+}
+
 const struct pd_sys_kind pd_darwin_kind = {
     .needs_fullfsync = true,
     .direct_align = direct_align,
     .filesystem = filesystem,
     .no_readahead = no_readahead,
+    .drop_cache = drop_cache,
     .word_wait = pd_rooms_wait,
     .word_wake = pd_rooms_wake,
 };

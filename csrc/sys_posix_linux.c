@@ -122,6 +122,12 @@ static void no_readahead(int fd)
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
 }
 
+static void drop_cache(int fd)
+{
+    /* Pages that are dirty or under way would stay (posix_fadvise(2)): this follows a sync. */
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static void word_wait(uint32_t *word, uint32_t seen, uint64_t ns)
 {
     const uint64_t second_ns = 1000000000u;
@@ -139,6 +145,7 @@ const struct pd_sys_kind pd_linux_kind = {
     .direct_align = direct_align,
     .filesystem = filesystem,
     .no_readahead = no_readahead,
+    .drop_cache = drop_cache,
     .word_wait = word_wait,
     .word_wake = word_wake,
 };
