@@ -92,7 +92,9 @@ class Laboratory:
         dice_before = self.dice.getstate()
         disk.write_after_cut(state, self.dice)
         try:
-            self._open_and_check(state / "log", promises)
+            # Writing on and reading again takes its time: one state in four.
+            thorough = self.dice.random() < 0.25
+            check_reopened(state / "log", promises, thorough)
         except Exception as error:
             # Recovery may have changed the state; the same dice make the same one again.
             self.dice.setstate(dice_before)
@@ -103,21 +105,24 @@ class Laboratory:
             ) from error
         shutil.rmtree(state)
 
-    def _open_and_check(self, path: Path, promises: Promises) -> None:
-        # Writing on and reading again takes its time: one state in four.
-        thorough = self.dice.random() < 0.25
-        report = verify_log(path) if thorough and any(path.glob("*.seg")) else None
-        with open_after_cut(path, create=not promises.durable) as log:
-            records = recovered(log)
-            promises.check(log.oldest_lsn, records)
-            if report is not None:
-                assert (report.oldest_lsn, report.next_lsn) == (log.oldest_lsn, log.next_lsn)
-            if thorough:
-                lsn = log.oldest_lsn + len(records)
-                assert log.commit(b"after the cut") == lsn
+
+def check_reopened(path: Path, promises: Promises, thorough: bool) -> None:
+    """Open what a cut has left of a log and hold it against the promises.
+
+    ``thorough`` verifies it before, writes on and reads again.
+    """
+    report = verify_log(path) if thorough and any(path.glob("*.seg")) else None
+    with open_after_cut(path, create=not promises.durable) as log:
+        records = recovered(log)
+        promises.check(log.oldest_lsn, records)
+        if report is not None:
+            assert (report.oldest_lsn, report.next_lsn) == (log.oldest_lsn, log.next_lsn)
         if thorough:
-            assert verify_log(path).clean
-            assert list(read_log(path)) == [*records, Record(lsn, b"after the cut")]
+            lsn = log.oldest_lsn + len(records)
+            assert log.commit(b"after the cut") == lsn
+    if thorough:
+        assert verify_log(path).clean
+        assert list(read_log(path)) == [*records, Record(lsn, b"after the cut")]
 
 
 def shown(log: Log) -> Durable:

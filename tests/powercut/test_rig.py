@@ -1,0 +1,163 @@
+"""The rig on the kernel: it finds what is broken, each in its way, and keeps what it finds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from test_mutants import (
+    ACK_BEFORE_SYNC,
+    NO_DIRECTORY_SYNC,
+    NO_SYNC,
+    Mutant,
+    Replacement,
+    build,
+    copy_project,
+    replace_once,
+)
+
+from powercut import crew as crews
+from powercut import requirements
+from powercut.__main__ import main
+from powercut.crew import Crew
+from powercut.filesystems import FILESYSTEMS
+from powercut.laboratory import Job, Outcome
+from powercut.requirements import MEMORY
+from powercut.session import Setting
+
+pytestmark = pytest.mark.powercut
+
+STATES = 60
+ATTEMPTS = 5
+
+LOG, THREADS, REPLACE = "log-group-fdatasync-1", "log-group-fdatasync-8", "replace-full-1"
+
+TRUSTS_THE_CACHE = Mutant(
+    "trusts the page cache",
+    "",
+    (
+        Replacement(
+            "csrc/recover.c", "            pd_sys_drop_cache(fd);\n", "            (void)0;\n"
+        ),
+    ),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _machine() -> None:
+    lacking = requirements.missing(list(FILESYSTEMS))
+    if lacking:
+        pytest.skip(f"the power-cut rig needs {lacking}")
+
+
+@pytest.fixture(scope="module")
+def crew() -> Iterator[Crew]:
+    with crews.crew(1) as workers:
+        yield workers
+
+
+def run(crew: Crew, filesystem: str, workload: str, setting: Setting | None = None) -> Outcome:
+    """Some states of a workload; again, with another seed, as long as nothing is wrong."""
+    for seed in range(ATTEMPTS):
+        outcome = crew.submit(
+            Job(filesystem, workload, seed, STATES, setting=setting or Setting(), first_only=True)
+        ).result()
+        if outcome.violations:
+            break
+    return outcome
+
+
+@pytest.mark.parametrize("filesystem", FILESYSTEMS)
+@pytest.mark.parametrize("workload", [LOG, THREADS, REPLACE])
+def test_what_the_controls_break_is_whole(crew, filesystem, workload):
+    """The writers that the controls break keep their promises, and flushes reach the disk."""
+    outcome = crew.submit(Job(filesystem, workload, 0, STATES)).result()
+    assert outcome.violations == []
+    assert outcome.distinct >= STATES // 2
+    assert outcome.flushes > 10
+    assert outcome.facts > 50
+
+
+@pytest.mark.parametrize(
+    ("mutant", "workload"),
+    [(NO_SYNC, LOG), (ACK_BEFORE_SYNC, THREADS), (NO_DIRECTORY_SYNC, REPLACE)],
+    ids=str,
+)
+def test_a_broken_core_is_found(crew, tmp_path, mutant, workload):
+    """No sync; a sync after the acknowledgement; no sync of the directory after a rename."""
+    copy_project(tmp_path)
+    for replacement in mutant.replacements:
+        replace_once(tmp_path, replacement)
+    build(tmp_path)
+    assert run(crew, "ext4", workload, Setting(core=os.fspath(tmp_path))).violations
+
+
+@pytest.mark.parametrize("filesystem", FILESYSTEMS)
+def test_a_flush_does_not_cover_a_write_in_flight(crew, filesystem):
+    """A group commit that acknowledges what was written while the flush ran loses it."""
+    assert run(crew, filesystem, "naive-race").violations
+
+
+@pytest.mark.parametrize("filesystem", FILESYSTEMS)
+def test_a_disk_that_drops_flushes_is_found(crew, filesystem):
+    """The log cannot help it: nothing that it acknowledged is certain."""
+    outcome = run(crew, filesystem, LOG, Setting(orders=("deaf",)))
+    assert outcome.violations
+
+
+def test_a_mount_without_barriers_is_found(crew):
+    """With barrier=0 ext4 sends no flush, so that fdatasync promises nothing."""
+    assert run(crew, "ext4", LOG, Setting(mount_options="barrier=0")).violations
+
+
+def test_ext4_loses_what_is_written_again_after_an_error(crew):
+    """EIO, the same bytes once more, an fdatasync that succeeds: they are gone after the cut."""
+    outcome = run(crew, "ext4", "naive-stubborn")
+    assert outcome.violations
+    assert all("acknowledged bytes are lost" in violation for violation in outcome.violations)
+
+
+STRUCK = ["eio-write-fdatasync", "eio-write-direct", "eio-flush-fdatasync", "eio-some-write"]
+
+
+@pytest.mark.parametrize("filesystem", FILESYSTEMS)
+@pytest.mark.parametrize("workload", STRUCK)
+def test_a_log_opened_after_an_error_believes_the_medium(crew, filesystem, workload):
+    """What was acknowledged before and after a failed write or flush is there after the cut.
+
+    Reopening must not take for written what is only in the page cache.
+    """
+    assert crew.submit(Job(filesystem, workload, 1, STATES)).result().violations == []
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "xfs"])
+def test_a_log_that_believes_the_page_cache_is_found(crew, tmp_path, filesystem):
+    """Recovery from the page cache after an error takes the whole log with it at the next cut."""
+    copy_project(tmp_path)
+    for replacement in TRUSTS_THE_CACHE.replacements:
+        replace_once(tmp_path, replacement)
+    build(tmp_path)
+    setting = Setting(core=os.fspath(tmp_path))
+    assert run(crew, filesystem, "eio-flush-fdatasync", setting).violations
+
+
+def test_a_kept_state_can_be_replayed(tmp_path, capsys):
+    """The first failing state is kept, shows the same problem again, and nothing else is left."""
+    job = Job("ext4", LOG, 3, STATES, setting=Setting(orders=("deaf",)))
+    with crews.crew(1, tmp_path) as workers:
+        outcome = workers.submit(job).result()
+    assert outcome.kept is not None
+    assert (outcome.kept / "disk.img").stat().st_size == FILESYSTEMS["ext4"].image_bytes
+    problem = (outcome.kept / "problem.txt").read_text(encoding="utf-8").splitlines()[1]
+    assert main(["--replay", os.fspath(outcome.kept)]) == 1
+    # The path of the mount differs from run to run.
+    assert problem.partition("'/")[0] in capsys.readouterr().out
+
+
+def test_the_command_counts_and_cleans_up(capsys):
+    """A short run of the command says what it has done and leaves nothing behind."""
+    before = set(MEMORY.glob("pydurable-powercut-*"))
+    assert main(["--states", "40", "--fs", "ext4", "--workers", "1", "--seed", "7"]) == 0
+    assert "no violation" in capsys.readouterr().out
+    assert set(MEMORY.glob("pydurable-powercut-*")) <= before
