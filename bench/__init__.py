@@ -1,8 +1,9 @@
 """Benchmarks of pydurable beside its peers; run ``python -m bench`` from the project's root.
 
-This package is not installed.  Running it with ``-m`` puts the project's root at the front of the
-import path, where the bare sources would hide an installed pydurable that has its compiled core;
-so the root goes to the end, where a build in place is still found.
+It is installed as ``pydurable_bench``, for the command ``pydurable bench``; so its modules import
+each other relatively.  Running it with ``-m`` from a clone puts the project's root at the front of
+the import path, where the bare sources would hide an installed pydurable that has its compiled
+core; so the root goes to the end, where a build in place is still found.
 """
 
 import sys

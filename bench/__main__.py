@@ -11,11 +11,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from bench import ROOT, goals, machine, native, report, whole_logs
-from bench.arena import Arena, JobError
-from bench.cells import Cell, Terms, size_text
-from bench.contenders import CONTENDERS, Contender
-from bench.rounds import CellResults, Plan, cell_rows, floor_spread, run_rounds
+from . import ROOT, goals, machine, native, report, whole_logs
+from .arena import Arena, JobError
+from .cells import Cell, Terms, size_text
+from .contenders import CONTENDERS, Contender
+from .rounds import CellResults, Plan, cell_rows, floor_spread, run_rounds
 
 THREADS = (1, 8, 64)
 SIZES = (64, 1 << 10, 16 << 10)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import ROOT
+from . import ROOT
 
 TIMEOUT_SECONDS = 120
 
@@ -52,7 +52,7 @@ class Arena:
     def run(self, module: str, *arguments: str) -> Any:
         """Run a module of the benchmark in a new interpreter and return the JSON it prints."""
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [sys.executable, "-m", f"{__package__}.{module}", *arguments],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -74,4 +74,4 @@ class Arena:
 
     def run_job(self, name: str, **arguments: object) -> Any:
         """Run one of bench.log_jobs."""
-        return self.run("bench.log_jobs", name, json.dumps(arguments))
+        return self.run("log_jobs", name, json.dumps(arguments))

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bench import peers
-from bench.cells import Cell, Terms
-from bench.python_group import PythonGroup
-from bench.timer_group import TimerGroup
+from . import peers
+from .cells import Cell, Terms
+from .python_group import PythonGroup
+from .timer_group import TimerGroup
 
 
 class Committer(Protocol):
@@ -62,6 +62,20 @@ def _log(sync: str, lanes: int = 2) -> Opener:
     return open_log
 
 
+class Appending:
+    """Log.append: no system call, durable with the next sync."""
+
+    def __init__(self, path: Path) -> None:
+        import pydurable
+
+        self.log = pydurable.Log(path, method="fdatasync")
+        self.commit = self.log.append
+
+    def close(self) -> None:
+        """Make durable what was appended."""
+        self.log.close()
+
+
 @dataclass(frozen=True)
 class Contender:
     """Something that commits: in Python if it has an opener, else a program (see native.py)."""
@@ -83,6 +97,9 @@ class Contender:
 # fio writes 4 KiB blocks from one job; it is there to check the floor against.
 FIO_CELL = Cell(threads=1, size=64)
 
+# What does not wait for the disk is compared where a busy thread makes each system call dear.
+APPEND_CELL = Cell(threads=1, size=64, busy=True)
+
 CONTENDERS = (
     Contender("floor", "C loop, one thread, pydurable's own method on this path"),
     Contender("engine", "pydurable's C engine driven by C threads"),
@@ -94,6 +111,14 @@ CONTENDERS = (
     Contender("pydurable-lanes1", "the same, lanes=1", _log("group", 1), "pydurable"),
     Contender("pydurable-each", "Log(sync='each')", _log("each"), "pydurable"),
     Contender("pydurable-paranoid", "Log(sync='paranoid')", _log("paranoid"), "pydurable"),
+    Contender(
+        "pydurable-append",
+        "Log.append",
+        lambda directory, terms: Appending(directory / "log"),
+        "pydurable",
+        only_in=APPEND_CELL,
+    ),
+    Contender("write", "os.write alone", _plain(None), only_in=APPEND_CELL),
     Contender("fsync", "os.write, os.fsync", _plain("fsync"), pure_python=True),
     Contender("fdatasync", "os.write, os.fdatasync", _plain("fdatasync"), pure_python=True),
     Contender("o_dsync", "os.write, O_DSYNC", _plain(None, "O_DSYNC"), pure_python=True),

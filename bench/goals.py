@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from bench.cells import Cell
-from bench.rounds import CellResults
+from .cells import Cell
+from .rounds import CellResults
 
 # fsync and O_DSYNC do the same as fdatasync, and more; beside a busy thread the plain way wins.
 PYTHONS = ("fdatasync", "python-group", "python-1ms")

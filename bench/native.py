@@ -9,31 +9,40 @@ from array import array
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import ROOT
-from bench.cells import Slice
-from bench.latency import Histogram
+from . import ROOT
+from .cells import Slice
+from .latency import Histogram
 
 FLAGS = ("-std=c11", "-O2", "-UNDEBUG", "-pthread", "-Icsrc")
+HERE = Path(__file__).resolve().parent
+CORE = ROOT / "csrc"  # not there where the benchmark was installed
 SOURCES = {
-    "floor": ("bench/floor.c", "bench/measure.c"),
-    "engine": ("bench/engine.c", "bench/measure.c", "csrc/*.c"),
+    "floor": [HERE / "floor.c", HERE / "measure.c"],
+    "engine": [HERE / "engine.c", HERE / "measure.c", *sorted(CORE.glob("*.c"))],
 }
 FIO_FILE_BYTES = 8 << 20  # overwritten again and again
 
 
-def build(directory: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Compile the programs and find fio.
+def build(
+    directory: Path, names: tuple[str, ...] = tuple(SOURCES)
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Compile the programs, or some of them, and find fio.
 
     Returns the paths of what there is and, for what there is not, the reason.
     """
     programs: dict[str, str] = {}
     missing: dict[str, str] = {}
     compiler = shutil.which("cc")
-    for name, patterns in SOURCES.items():
-        sources = [str(path.relative_to(ROOT)) for p in patterns for path in sorted(ROOT.glob(p))]
+    for name, paths in SOURCES.items():
+        if name not in names:
+            continue
         if compiler is None:
             missing[name] = "no C compiler (cc) found"
             continue
+        if name == "engine" and not CORE.is_dir():
+            missing[name] = "it takes the sources of pydurable"
+            continue
+        sources = [str(path) for path in paths]
         target = directory / name
         command = [compiler, *FLAGS, *sources, "-o", str(target)]
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from bench.cells import Terms
+from .cells import Terms
 
 MAP_BYTES = 4 << 30  # address space for lmdb, not memory
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.replace_cases import (
+from .replace_cases import (
     BY_HAND,
     BYTES,
     DATA,
@@ -31,7 +31,7 @@ from bench.replace_cases import (
     one_by_one,
     plain_stream,
 )
-from bench.replace_disk import (
+from .replace_disk import (
     Unavailable,
     built_floor,
     cached_bytes,

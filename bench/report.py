@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bench.goals import Outcome
+from .goals import Outcome
 
 try:
     import rich.console

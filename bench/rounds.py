@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
-from bench.arena import Arena, JobError
-from bench.cells import Cell, Slice, Terms
-from bench.contenders import PURE_PYTHON, Contender
-from bench.latency import Histogram
+from .arena import Arena, JobError
+from .cells import Cell, Slice, Terms
+from .contenders import PURE_PYTHON, Contender
+from .latency import Histogram
 
 PERCENTILES = (50, 99, 99.9)
 
@@ -79,13 +81,19 @@ def run_rounds(
     programs: dict[str, str],
     advance: Callable[[str], None],
     failures: dict[str, str],
+    until: float = math.inf,
 ) -> dict[Cell, CellResults]:
-    """Run all the slices; a contender that fails is noted in failures and left out there."""
+    """Run the slices; a contender that fails is noted in failures and left out there.
+
+    No slice begins after ``until`` on the monotonic clock.
+    """
     results = {cell: CellResults() for cell in plan.cells}
     for number in range(plan.rounds):
         for cell, contenders in plan.turns(number):
             random.shuffle(contenders)
             for contender in contenders:
+                if time.monotonic() > until:
+                    return results
                 advance(f"round {number + 1}/{plan.rounds}: {cell}: {contender.name}")
                 with arena.fresh() as directory:
                     task = Slice(
@@ -98,7 +106,7 @@ def run_rounds(
                         programs=programs,
                     )
                     try:
-                        answer = arena.run("bench.worker", json.dumps(task.to_json()))
+                        answer = arena.run("worker", json.dumps(task.to_json()))
                     except JobError as error:
                         failures[f"{contender.name} ({cell})"] = str(error)
                         continue

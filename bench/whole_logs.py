@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench.arena import Arena
-from bench.cells import Terms
-from bench.rounds import spread
+from .arena import Arena
+from .cells import Terms
+from .rounds import spread
 
 RECORD_BYTES = 64 << 10
 SMALL_RECORD_BYTES = 64

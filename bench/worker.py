@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import native
-from bench.cells import Slice
-from bench.contenders import BY_NAME, Committer
-from bench.latency import Histogram
+from . import native
+from .cells import Slice
+from .contenders import BY_NAME, Committer
+from .latency import Histogram
 
 
 class Window:

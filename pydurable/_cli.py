@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from pydurable import CorruptionError, DurableError, LockedError, __version__
 from pydurable import _cli_output as output
+from pydurable._cli_bench import add_bench
 
 GOOD, DAMAGED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -116,6 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_repair(commands)
     _add_doctor(commands)
+    add_bench(commands)
     return parser
 
 

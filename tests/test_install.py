@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ["3.10", "3.11", "3.12", "3.13"]
 PROGRAM = """
-import pydurable
+import pydurable, pydurable_bench.command, pydurable_bench.picture
 with pydurable.Log("log", segment_bytes=1 << 20) as log:
     assert log.commit(b"from the wheel") == 1
 assert [tuple(record) for record in pydurable.read_log("log")] == [(1, b"from the wheel")]
