@@ -11,8 +11,14 @@
 #include <string.h>
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <nmmintrin.h>
+#if defined(__clang__) && __clang_major__ >= 14
+/* The instruction has been a feature of its own since then, and is not implied in an attribute. */
+#define PD_CRC_TARGET __attribute__((target("sse4.2,crc32")))
+#else
 #define PD_CRC_TARGET __attribute__((target("sse4.2")))
+#endif
 #define PD_CRC_STEP8(crc, word) ((uint32_t)_mm_crc32_u64((crc), (word)))
 #define PD_CRC_STEP1(crc, byte) _mm_crc32_u8((crc), (byte))
 #define PD_CRC_HARDWARE 1
@@ -67,7 +73,10 @@ static void make_shift(uint32_t table[4][256], size_t zeros)
 static bool detect(void)
 {
 #if defined(__x86_64__)
-    return __builtin_cpu_supports("sse4.2");
+    /* Not __builtin_cpu_supports, which leans on a part of the compiler's library that not every
+     * toolchain links with. */
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_SSE4_2);
 #elif defined(__linux__)
     const unsigned long hwcap_crc32 = 1ul << 7; /* HWCAP_CRC32 of asm/hwcap.h */
     return (getauxval(AT_HWCAP) & hwcap_crc32) != 0;

@@ -1,5 +1,6 @@
 /* replace_keep.c - what the new file takes over from the old one. */
 #define _XOPEN_SOURCE 700
+#define _DARWIN_C_SOURCE /* O_NOFOLLOW, which macOS takes for an extension of its own */
 
 #include "replace.h"
 

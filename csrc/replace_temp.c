@@ -1,5 +1,6 @@
 /* replace_temp.c - temporary files: hidden, of unguessable names, locked while they are written. */
 #define _XOPEN_SOURCE 700
+#define _DARWIN_C_SOURCE /* O_NOFOLLOW, which macOS takes for an extension of its own */
 
 #include "replace.h"
 

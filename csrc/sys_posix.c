@@ -22,66 +22,66 @@
 const struct pd_sys *pd_sys = &pd_sys_posix;
 const struct pd_sys *pd_sys_base = &pd_sys_posix;
 
-static int posix_close(int fd)
+static int host_close(int fd)
 {
     return pd_posix_result(close(fd));
 }
 
-static ssize_t posix_read(int fd, void *data, size_t size, int64_t offset)
+static ssize_t host_read(int fd, void *data, size_t size, int64_t offset)
 {
     ssize_t n = pread(fd, data, size, (off_t)offset);
     return n < 0 ? -errno : n;
 }
 
-static ssize_t posix_write(int fd, const void *data, size_t size, int64_t offset)
+static ssize_t host_write(int fd, const void *data, size_t size, int64_t offset)
 {
     ssize_t n = pwrite(fd, data, size, (off_t)offset);
     return n < 0 ? -errno : n;
 }
 
-static int posix_fsync(int fd)
+static int host_fsync(int fd)
 {
     return pd_posix_result(fsync(fd));
 }
 
-static int posix_truncate(int fd, int64_t size)
+static int host_truncate(int fd, int64_t size)
 {
     return pd_posix_result(ftruncate(fd, (off_t)size));
 }
 
-static int64_t posix_seek(int fd, int64_t offset, int what)
+static int64_t host_seek(int fd, int64_t offset, int what)
 {
     off_t at = lseek(fd, (off_t)offset, what == PD_SEEK_DATA ? SEEK_DATA : SEEK_HOLE);
     return at < 0 ? -(int64_t)errno : (int64_t)at;
 }
 
-static int posix_stat(int fd, struct stat *out)
+static int host_stat(int fd, struct stat *out)
 {
     return pd_posix_result(fstat(fd, out));
 }
 
-static int posix_rename(int dir, const char *from, const char *to)
+static int host_rename(int dir, const char *from, const char *to)
 {
     return pd_posix_result(renameat(dir, from, dir, to));
 }
 
-static int posix_unlink(int dir, const char *name)
+static int host_unlink(int dir, const char *name)
 {
     return pd_posix_result(unlinkat(dir, name, 0));
 }
 
-static int posix_mkdir(const char *path, mode_t mode)
+static int host_mkdir(const char *path, mode_t mode)
 {
     return pd_posix_result(mkdir(path, mode));
 }
 
-static int posix_lock(int fd, int how)
+static int host_lock(int fd, int how)
 {
     static const int operation[] = {LOCK_UN, LOCK_SH | LOCK_NB, LOCK_EX | LOCK_NB, LOCK_EX};
     return pd_posix_result(flock(fd, operation[how]));
 }
 
-static void *posix_map(int fd, size_t size, bool writable, int *error)
+static void *host_map(int fd, size_t size, bool writable, int *error)
 {
     int protection = PROT_READ | (writable ? PROT_WRITE : 0);
     void *address = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
@@ -91,7 +91,7 @@ static void *posix_map(int fd, size_t size, bool writable, int *error)
     return NULL;
 }
 
-static int posix_list(int dir, pd_sys_visit visit, void *context)
+static int host_list(int dir, pd_sys_visit visit, void *context)
 {
     /* A descriptor of its own: fdopendir takes the one it is given, and its position with it. */
     int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -119,7 +119,7 @@ static int posix_list(int dir, pd_sys_visit visit, void *context)
     return rc;
 }
 
-static int posix_random(void *data, size_t size)
+static int host_random(void *data, size_t size)
 {
     /* getentropy gives up to 256 bytes whole or fails; nothing here asks for more. */
     return pd_posix_result(getentropy(data, size));
@@ -127,24 +127,24 @@ static int posix_random(void *data, size_t size)
 
 const struct pd_sys pd_sys_posix = {
     .open = PD_HOST(open),
-    .close = posix_close,
-    .read = posix_read,
-    .write = posix_write,
-    .fsync = posix_fsync,
+    .close = host_close,
+    .read = host_read,
+    .write = host_write,
+    .fsync = host_fsync,
     .fdatasync = PD_HOST(fdatasync),
     .fullfsync = PD_HOST(fullfsync),
     .barrier = PD_HOST(barrier),
     .allocate = PD_HOST(allocate),
-    .truncate = posix_truncate,
-    .seek = posix_seek,
-    .stat = posix_stat,
-    .rename = posix_rename,
-    .unlink = posix_unlink,
-    .mkdir = posix_mkdir,
-    .lock = posix_lock,
-    .map = posix_map,
-    .list = posix_list,
-    .random = posix_random,
+    .truncate = host_truncate,
+    .seek = host_seek,
+    .stat = host_stat,
+    .rename = host_rename,
+    .unlink = host_unlink,
+    .mkdir = host_mkdir,
+    .lock = host_lock,
+    .map = host_map,
+    .list = host_list,
+    .random = host_random,
     .kind = &PD_HOST(kind),
     .meta = &pd_sys_posix_meta,
 };
