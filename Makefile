@@ -3,7 +3,7 @@
 CFLAGS_STRICT = -std=c11 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wmissing-prototypes \
 	-Werror -pthread -fsyntax-only -Icsrc
 
-.PHONY: check format generate
+.PHONY: check format generate cross
 check:
 	ruff check .
 	ruff format --check .
@@ -18,3 +18,7 @@ format:
 
 generate:
 	python docs/build_reference.py
+
+# macOS, arm64 and musl from here; needs the extra [cross], and what tests/test_cross.py names.
+cross:
+	pytest -m long tests/test_cross.py

@@ -7,6 +7,7 @@
  * the file, so that what lies between the two is what a dead process leaves to be appended.
  */
 #define _POSIX_C_SOURCE 200809L
+#define _DARWIN_C_SOURCE /* O_NOFOLLOW, which macOS takes for an extension of its own */
 
 #include "ring.h"
 
