@@ -102,7 +102,11 @@ def present(
         if options.only and contender.name not in options.only:
             continue
         module = contender.missing()
-        reason = f"{module} is not installed" if module else missing_programs.get(contender.name)
+        reason = (
+            f"{module} is not installed (pip install -e '.[bench]')"
+            if module
+            else missing_programs.get(contender.name)
+        )
         if contender.needs == "pydurable":  # what keeps it from running was found out before
             reason = skipped.get("pydurable")
         if reason is None:

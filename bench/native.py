@@ -55,7 +55,7 @@ def build(
         if fio is not None:
             programs[name] = fio
         else:
-            missing[name] = "fio is not installed"
+            missing[name] = "fio is not installed (Debian: apt-get install fio)"
     return programs, missing
 
 

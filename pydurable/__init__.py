@@ -107,15 +107,25 @@ _NAMES = {
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
+_REMEDIES = {
+    "pydurable._core": "pydurable's C core is not built: run pip install -e . in the project's "
+    "folder (it takes a C compiler and Python's headers: gcc and python3-dev on Debian)",
+    "_cffi_backend": "pydurable needs cffi: pip install cffi",
+}
+
 
 def __getattr__(name: str) -> object:
     """Import a name's module when the name is first used: nobody pays for what he does not use."""
-    if name in _HOMES:
-        value: object = getattr(import_module(f"pydurable.{_HOMES[name]}"), name)
-    elif name in _NAMES:
-        value = import_module(f"pydurable.{name}")
-    else:
+    home = _HOMES.get(name, name)
+    if home not in _NAMES:
         raise AttributeError(f"module 'pydurable' has no attribute {name!r}")
+    try:
+        module = import_module(f"pydurable.{home}")
+    except ModuleNotFoundError as error:
+        if error.name in _REMEDIES:
+            raise ImportError(_REMEDIES[error.name], name=error.name) from error
+        raise
+    value: object = getattr(module, name) if name in _HOMES else module
     globals()[name] = value
     return value
 

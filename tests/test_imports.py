@@ -127,3 +127,27 @@ def test_modules_are_there_without_an_import_of_their_own():
     """``pydurable.errors.LockedError`` works after ``import pydurable``."""
     program = "import pydurable; print(pydurable.errors.LockedError is pydurable.LockedError)"
     assert check_python(program) == "True\n"
+
+
+@pytest.mark.parametrize(
+    ("missing", "remedy"),
+    [("pydurable._core", "pip install -e ."), ("_cffi_backend", "pip install cffi")],
+)
+def test_what_is_missing_is_named_with_its_remedy(missing, remedy):
+    """A clone that nobody has built, and an installation without cffi."""
+    blocked = f"""
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name == {missing!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+import pydurable
+try:
+    pydurable.Log
+except ImportError as error:
+    print(error)
+"""
+    assert remedy in check_python(blocked)
