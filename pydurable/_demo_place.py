@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from pydurable._doctor import mounts
 
 # A sync costs nothing there, and nothing outlives the kernel.
 MEMORY_FILESYSTEMS = frozenset({"tmpfs", "ramfs"})
@@ -44,20 +45,11 @@ def _temporary_folder() -> str:
     return tempfile.mkdtemp(prefix=_PREFIX, dir=usual)
 
 
-def filesystem_of(path: str, mounts: str = "/proc/self/mountinfo") -> str | None:
+def filesystem_of(path: str, table: str = mounts.TABLE) -> str | None:
     """The type of the filesystem that holds ``path``, or None where the system does not tell."""
     try:
-        lines = Path(mounts).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        text = Path(table).read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return None
-    real = os.path.join(os.path.realpath(path), "")
-    best, kind = "", None
-    for line in lines:
-        mount, _, source = line.partition(" - ")
-        # Spaces and their like are written as \040; see proc_pid_mountinfo(5).
-        point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), mount.split()[4])
-        point = os.path.join(point, "")
-        # A later mount on the same point hides the earlier one.
-        if real.startswith(point) and len(point) >= len(best):
-            best, kind = point, source.split()[0]
-    return kind
+    mount = mounts.holding(os.path.realpath(path), mounts.parse(text))
+    return None if mount is None else mount.kind

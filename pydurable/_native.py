@@ -13,7 +13,6 @@ from pydurable._core import ffi, lib
 from pydurable.errors import (
     ClosedError,
     CorruptionError,
-    DurableError,
     ForkedError,
     LockedError,
     PoisonedError,
@@ -296,8 +295,3 @@ def repair(path: str) -> None:
     error = ffi.new("struct pd_error *")
     if lib.pd_log_repair(_c_path(path), error) < 0:
         raise _exception(error, path)
-
-
-def is_own(exception: BaseException) -> bool:
-    """Whether an exception says that a log failed, not that a program did."""
-    return isinstance(exception, (DurableError, OSError))
