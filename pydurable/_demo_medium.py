@@ -43,12 +43,19 @@ class Medium:
     _writes: dict[int, Event] = field(default_factory=dict)
 
     def apply(self, event: Event) -> None:
-        """Let a recorded event happen.  Writes must not be O_DSYNC ones."""
+        """Let a recorded event happen, if it concerns the root.  No write may be an O_DSYNC one."""
         call = event.call
         if call == record.OPEN:
-            self._open[event.a] = self._opened(event)
+            node = self._opened(event)
+            if node is not None:
+                self._open[event.a] = node
+        elif call == record.MKDIR:
+            names, name = self._place(os.fsdecode(event.data))
+            names[name] = _directory()
+        elif event.a not in self._open:
+            pass  # a mark, or a file that lies elsewhere
         elif call == record.CLOSE:
-            self._open.pop(event.a, None)
+            del self._open[event.a]
         elif call == record.WRITE:
             self._write(event)
         elif call in record.SYNCS:
@@ -64,9 +71,6 @@ class Medium:
             names[new] = names.pop(old)
         elif call == record.UNLINK:
             del _names_of(self._open[event.a])[os.fsdecode(event.data)]
-        elif call == record.MKDIR:
-            names, name = self._place(os.fsdecode(event.data))
-            names[name] = _directory()
 
     def _place(self, path: str) -> tuple[dict[str, _Node], str]:
         """The directory that a path leads to, and the last name in it."""
@@ -76,10 +80,13 @@ class Medium:
             names = _names_of(names[part])
         return names, name
 
-    def _opened(self, event: Event) -> _Node:
+    def _opened(self, event: Event) -> _Node | None:
+        """What was opened, or None if it lies elsewhere."""
         path = os.fsdecode(event.data)
         if event.b in self._open:
             return _names_of(self._open[event.b]).setdefault(path, _file())
+        if not Path(path).is_relative_to(self.root):
+            return None
         names, name = self._place(path)
         return names[name] if name else self._top
 
