@@ -40,6 +40,7 @@ def public_modules() -> Iterator[ModuleType]:
 FIELDS = (
     (re.compile(r":param (\w+): "), r"- `\1`: "),
     (re.compile(r":raises ([\w.]+): "), r"- raises `\1`: "),
+    (re.compile(r":returns: "), "- returns "),
     # The other form of the same: a name at the margin, and what goes on with an indent.
     (re.compile(r"([a-z_]\w*(?:\(\))?(?:, \w+)*): (?=\S)"), r"- `\1`: "),
 )
