@@ -16,6 +16,10 @@ os.environ["PYTHONWARNINGS"] = ",".join(
 # Its examples are those of the docstrings, and run there.
 collect_ignore = ["docs/reference.md", "docs/build_reference.py"]
 
+# What is remembered of filesystems goes nowhere that outlives the tests.
+_CACHE = tempfile.TemporaryDirectory(prefix="pydurable-cache-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
+
 
 @pytest.fixture(autouse=True)
 def _examples_leave_nothing_behind(

@@ -54,7 +54,8 @@ def _existing(path: str) -> str:
     return real
 
 
-def _table() -> str:
+def mount_table() -> str:
+    """The text of the mount table, empty where there is none."""
     try:
         with open(TABLE, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
@@ -62,7 +63,8 @@ def _table() -> str:
         return ""  # no such table on this platform
 
 
-def _mount_of(path: str, table: str) -> Mount | None:
+def mounted(path: str, table: str) -> Mount | None:
+    """The mount that holds an existing path."""
     number = path_facts(path).mount
     at = -1 if not number else 0 if table.startswith(f"{number} ") else table.find(f"\n{number} ")
     if at < 0:
@@ -74,7 +76,7 @@ def _mount_of(path: str, table: str) -> Mount | None:
 
 def unsafe_reason(path: str, table: str) -> str | None:
     """Why a flush on path reaches no medium, as far as the mount table tells."""
-    mount = _mount_of(path, table)
+    mount = mounted(path, table)
     for _ in range(_OVERLAYS_MAX):
         if mount is None:
             return None
@@ -92,7 +94,7 @@ def unsafe_reason(path: str, table: str) -> str | None:
             return volatile_reason(mount, option)
         upper = mount.value("upperdir")
         # In a container the upper directory is the host's, and nothing here knows about it.
-        mount = _mount_of(upper, table) if upper and os.path.lexists(upper) else None
+        mount = mounted(upper, table) if upper and os.path.lexists(upper) else None
     return None
 
 
@@ -120,7 +122,7 @@ def require_honoured_flushes(path: str) -> None:
     passes: this refuses what is certain, and proves nothing.
     """
     existing = _existing(path)
-    reason = unsafe_reason(existing, _table()) or _looked_into(existing)
+    reason = unsafe_reason(existing, mount_table()) or _looked_into(existing)
     if reason:
         raise UnsafeStorageError(errno.ENOTSUP, f'sync="paranoid" refused: {reason}', path)
 
@@ -141,7 +143,7 @@ def warn_unless_honoured(
         name = os.path.join(f"/proc/self/fd/{dir_fd}", name)
     existing = _existing(name)
     if sys.platform == "linux":
-        reason = unsafe_reason(existing, _table())
+        reason = unsafe_reason(existing, mount_table())
         if reason:
             text = f"not durable: {reason} (see: pydurable doctor {existing})"
             warnings.warn(text, DurabilityWarning, stacklevel=stacklevel)

@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from pydurable import _native, _options
-from pydurable._native import METHOD_NAMES
+from pydurable._method_cache import choose
+from pydurable._native import METHOD_NAMES, METHODS
 from pydurable._ring import crc32, open_with_ring, pack_frame
 from pydurable._storage import require_honoured_flushes, warn_unless_honoured
 from pydurable.errors import ClosedError, DurableError
@@ -91,7 +92,9 @@ class AppendFile(io.BufferedIOBase):
     :param interval: seconds between syncs under ``"interval"``, and the longest that appended bytes
         stay out of the file.
     :param method: how bytes are forced out: ``"fdatasync"``, ``"fsync"``, ``"dsync"``, on macOS
-        ``"fullfsync"`` and ``"barrier"``.  ``"auto"`` is ``"fdatasync"``, on macOS ``"fullfsync"``.
+        ``"fullfsync"`` and ``"barrier"``.  ``"auto"`` is ``"fdatasync"``, on macOS ``"fullfsync"``;
+        under ``"group"`` and ``"each"`` it is measured once for each filesystem, for 0.3 s at most,
+        and remembered in the user's cache directory.
         The direct methods of a log do not fit a file whose end is no block's end.
     :param max_pending_bytes: bound on the memory for bytes that wait, a quarter of it for the ring.
     :param on_full: what ``append`` does while the ring is full, because the disk is slower or has
@@ -144,6 +147,9 @@ class AppendFile(io.BufferedIOBase):
             require_honoured_flushes(self._path)
         else:
             warn_unless_honoured(self._path)
+        chosen = choose(self._path, sync, method)
+        if chosen != method:
+            self._options["method"] = METHODS[chosen]
         # A later chdir does not move the file: reopen() and a child open the same one.
         self._absolute = os.path.abspath(self._path)
         self._ring_wanted, self._interval, self._on_full = bool(ring), interval, on_full

@@ -150,7 +150,7 @@ def test_a_mount_without_barriers(kind: str, option: str, tmp_path: Path) -> Non
 def test_a_plain_disk_costs_no_look_into_sysfs(tmp_path: Path) -> None:
     """Where nothing can be wrong, opening a log reads no file of /sys and loads no doctor."""
     table = Path("/proc/self/mountinfo").read_text()
-    mount = _storage._mount_of(str(tmp_path), table)
+    mount = _storage.mounted(str(tmp_path), table)
     if mount is None or not mount.source.startswith(("/dev/vd", "/dev/sd", "/dev/nvme")):
         pytest.skip(f"{tmp_path} is not on a plain disk")
     program = """
