@@ -40,17 +40,14 @@ static int refuse_size(struct pd_log *log)
                         "larger than the file can take");
 }
 
-int pd_log_commit(struct pd_log *log, const void *data, size_t size, uint32_t count,
-                  uint64_t ring_tail, struct pd_ticket *ticket)
+/* Accept, with the log entered: PD_DONE with the ticket, PD_FULL, or -errno. */
+static int accept_entered(struct pd_log *log, const void *data, size_t size, uint32_t count,
+                          uint64_t ring_tail, struct pd_ticket *ticket)
 {
-    int rc = pd_log_enter(log);
-    if (rc < 0)
-        return rc;
     const size_t frame = size + (count ? 0 : log->sink->frame_bytes);
     if (frame > pd_log_max_record(log) + log->sink->frame_bytes)
-        rc = refuse_size(log);
-    if (rc == 0)
-        rc = pd_ring_drain(log, ring_tail);
+        return refuse_size(log);
+    int rc = pd_ring_drain(log, ring_tail);
     if (rc == PD_DONE)
         rc = pd_group_make_room(log, frame);
     if (rc == PD_DONE)
@@ -58,8 +55,30 @@ int pd_log_commit(struct pd_log *log, const void *data, size_t size, uint32_t co
     if (rc == PD_DONE) {
         pd_group_filling(log)->callers++;
         *ticket = (struct pd_ticket){log->next_lsn - 1, log->filling_seq};
-        return pd_group_wait_and_leave(log, ticket->seq);
     }
+    return rc;
+}
+
+int pd_log_commit(struct pd_log *log, const void *data, size_t size, uint32_t count,
+                  uint64_t ring_tail, struct pd_ticket *ticket)
+{
+    int rc = pd_log_enter(log);
+    if (rc < 0)
+        return rc;
+    rc = accept_entered(log, data, size, count, ring_tail, ticket);
+    if (rc == PD_DONE)
+        return pd_group_wait_and_leave(log, ticket->seq);
+    pd_log_leave(log);
+    return rc;
+}
+
+int pd_log_accept(struct pd_log *log, const void *data, size_t size, uint32_t count,
+                  uint64_t ring_tail, struct pd_ticket *ticket)
+{
+    int rc = pd_log_enter(log);
+    if (rc < 0)
+        return rc;
+    rc = accept_entered(log, data, size, count, ring_tail, ticket);
     pd_log_leave(log);
     return rc;
 }

@@ -233,6 +233,9 @@ bool pd_log_is_durable_target(const struct pd_log *log);
 int pd_log_enter(struct pd_log *log);
 void pd_log_leave(struct pd_log *log);
 uint64_t pd_log_max_record(const struct pd_log *log);
+/* The first half of pd_log_commit: PD_DONE once the records are accepted, without the wait. */
+int pd_log_accept(struct pd_log *log, const void *data, size_t size, uint32_t count,
+                  uint64_t ring_tail, struct pd_ticket *ticket);
 /* The last record, and the last batch that anything was accepted into; the mutex is held. */
 struct pd_ticket pd_log_last_ticket(struct pd_log *log);
 

@@ -141,6 +141,32 @@ int pd_log_truncate_before(struct pd_log *log, uint64_t lsn);
 int pd_log_close(struct pd_log *log, uint64_t ring_tail);
 void pd_log_free(struct pd_log *log);
 
+/* Committing from an event loop, which must not wait: submit, and take the results back, in the
+ * order of submitting, when the descriptor becomes readable.  One for each loop and log. */
+#define PD_ASYNC_WORKERS 2
+
+struct pd_async;
+
+struct pd_result {
+    int code;          /* PD_DONE or -errno */
+    uint64_t last_lsn; /* of the request's records */
+    struct pd_error error;
+};
+
+int pd_async_open(struct pd_log *log, struct pd_async **out, struct pd_error *error);
+int pd_async_fd(const struct pd_async *async);
+/* Commit records that stand one after the other, as one batch; they are copied.  0 or -errno. */
+int pd_async_submit(struct pd_async *async, const void *data, size_t size, const uint32_t *sizes,
+                    uint32_t count, uint64_t ring_tail);
+/* As pd_log_sync. */
+int pd_async_sync(struct pd_async *async, uint64_t ring_tail);
+/* The result of the oldest request, if it is finished.  Hears the bell as well. */
+bool pd_async_take(struct pd_async *async, struct pd_result *result);
+/* Finish what was submitted, and take nothing more; results can still be taken. */
+void pd_async_close(struct pd_async *async);
+/* After the close, and before the log is freed. */
+void pd_async_free(struct pd_async *async);
+
 /* Reading: without a lock, also while a writer is at work. */
 struct pd_reader;
 

@@ -113,4 +113,11 @@ void pd_sys_word_wake(uint32_t *word, bool all);
 /* In a child process: free what threads of the parent held of the above. */
 void pd_sys_after_fork(void);
 
+/* A descriptor that an event loop can watch: readable from ring to clear.  The first end is
+ * watched and cleared, the second one rung; both are the same where there are eventfds. */
+int pd_sys_bell_open(int bell[2]);
+void pd_sys_bell_ring(int end);
+void pd_sys_bell_clear(int end);
+void pd_sys_bell_close(int bell[2]);
+
 #endif

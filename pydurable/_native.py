@@ -6,6 +6,7 @@ Together with _native_replace.py the only code that touches the core.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -236,12 +237,13 @@ class NativeLog:
 
 
 class NativeReader:
-    """A ``struct pd_reader``."""
+    """A ``struct pd_reader``.  Who reads in one thread and closes in another holds ``lock``."""
 
-    __slots__ = ("_chunk", "_error", "_path", "_reader")
+    __slots__ = ("_chunk", "_error", "_path", "_reader", "lock")
 
     def __init__(self, path: str, start: int) -> None:
         self._path = path
+        self.lock = threading.Lock()
         self._chunk = ffi.new("struct pd_chunk *")
         self._error = ffi.new("struct pd_error *")
         out = ffi.new("struct pd_reader **")
@@ -252,6 +254,8 @@ class NativeReader:
     def next(self) -> tuple[int, Any, list[int], list[int]] | None:
         """The next records: first LSN, a buffer, and where each begins and ends in it."""
         chunk = self._chunk
+        if self._reader is None:
+            return None
         count = lib.pd_reader_next(self._reader, chunk, self._error)
         if count < 0:
             raise _exception(self._error, self._path)
@@ -266,7 +270,10 @@ class NativeReader:
         )
 
     def close(self) -> None:
-        ffi.release(self._reader)
+        with self.lock:
+            if self._reader is not None:
+                ffi.release(self._reader)
+                self._reader = None
 
 
 def verify(path: str) -> Any:

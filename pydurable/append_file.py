@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from pydurable import _native, _options
+from pydurable._async import AsyncFile
 from pydurable._method_cache import choose
 from pydurable._native import METHOD_NAMES, METHODS
 from pydurable._ring import crc32, open_with_ring, pack_frame
@@ -59,7 +60,7 @@ def _as_bytes(data: Any) -> bytes:
     return memoryview(data).tobytes()
 
 
-class AppendFile(io.BufferedIOBase):
+class AppendFile(AsyncFile, io.BufferedIOBase):
     """An append-only plain file that survives what it is asked to survive.
 
     ``append`` stores bytes in half a microsecond and survives a crash of this process; ``commit``
@@ -153,6 +154,7 @@ class AppendFile(io.BufferedIOBase):
         # A later chdir does not move the file: reopen() and a child open the same one.
         self._absolute = os.path.abspath(self._path)
         self._ring_wanted, self._interval, self._on_full = bool(ring), interval, on_full
+        self._lot_bytes = 0 if sync == "each" else max_pending_bytes // 16
         self._open()
         self._closed = False
         _open_files.add(self)
@@ -170,6 +172,7 @@ class AppendFile(io.BufferedIOBase):
         self._max_record_bytes = int(info.max_record_bytes)
         self._method = METHOD_NAMES[info.method]
         self._pid = os.getpid()
+        self._forget_loops()  # those of the parent process
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -325,6 +328,7 @@ class AppendFile(io.BufferedIOBase):
         _open_files.discard(self)
         if os.getpid() == self._pid:
             try:
+                self._close_loops()
                 self._native.close(self._ring.end())
             finally:
                 self._ring.close()
@@ -364,6 +368,10 @@ class AppendFile(io.BufferedIOBase):
             self._open()
         return self._native
 
+    def _use_loop(self) -> Any:
+        self._usable()
+        return super()._use_loop()
+
     def _append_slowly(self, record: bytes) -> None:
         native = self._usable()
         if not record:
@@ -376,7 +384,10 @@ class AppendFile(io.BufferedIOBase):
 
     def _check_size(self, size: int) -> None:
         if size > self._max_record_bytes:
-            raise ValueError(f"{size} bytes at once: the limit is {self._max_record_bytes}")
+            self._refuse_size(size)
+
+    def _refuse_size(self, size: int) -> None:
+        raise ValueError(f"{size} bytes at once: the limit is {self._max_record_bytes}")
 
 
 @atexit.register

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from pydurable import _options
+from pydurable._async import AsyncLog, as_bytes
 from pydurable._native import METHOD_NAMES
 from pydurable._ring import crc32, open_with_ring, pack_frame
 from pydurable._storage import require_honoured_flushes, warn_unless_honoured
@@ -50,14 +51,7 @@ class Stats(NamedTuple):
     sync_method: str
 
 
-def _as_bytes(data: Any) -> bytes:
-    """A copy that nobody can change while it is checksummed; bytes are their own."""
-    if type(data) is bytes:
-        return data
-    return memoryview(data).tobytes()
-
-
-class Log:
+class Log(AsyncLog):
     """A durable, append-only log of records in a directory of its own.
 
     When :meth:`commit` returns, the record survives a power cut, provided that the disk honours
@@ -145,6 +139,7 @@ class Log:
         self._max_record_bytes = int(info.max_record_bytes)
         self._method = METHOD_NAMES[info.method]
         self._torn_bytes = int(info.torn_bytes)
+        self._lot_bytes = 0 if sync == "each" else max_pending_bytes // 16
         self._pid = os.getpid()
         self._closed = False
         _open_logs.add(self)
@@ -165,7 +160,7 @@ class Log:
         :raises OSError: there is no room for the next segment; nothing was accepted and the log
             is as healthy as before.
         """
-        record = data if type(data) is bytes else _as_bytes(data)
+        record = data if type(data) is bytes else as_bytes(data)
         size = len(record)
         if size > self._max_record_bytes:
             self._refuse_size(size)
@@ -185,16 +180,11 @@ class Log:
             hold: :attr:`max_record_bytes`, less four for each record after the first.
         """
         parts = []
-        for data in records:
-            record = _as_bytes(data)
+        batch = self._batch(records)
+        for record in batch:
             parts.append(len(record).to_bytes(4, "little"))
             parts.append(record)
-        count = len(parts) // 2
-        if not count:
-            raise ValueError("commit_many needs at least one record")
-        frames = b"".join(parts)
-        if len(frames) > self._max_record_bytes + 4:
-            self._refuse_size(len(frames) - 4)
+        frames, count = b"".join(parts), len(batch)
         last = self._native.commit(frames, len(frames), count, self._ring.tail)
         return last - count + 1, last
 
@@ -216,7 +206,7 @@ class Log:
         :raises ValueError: the record is larger than :attr:`max_record_bytes`.
         :raises PoisonedError: a write or sync failed earlier.
         """
-        record = data if type(data) is bytes else _as_bytes(data)
+        record = data if type(data) is bytes else as_bytes(data)
         ring = self._ring
         try:
             if not ring.stop[0]:
@@ -330,6 +320,7 @@ class Log:
         if os.getpid() != self._pid:
             return  # nothing here is ours, and the locks may be held by threads of the parent
         try:
+            self._close_loops()
             self._native.close(self._ring.end())
         finally:
             self._ring.close()
@@ -368,6 +359,16 @@ class Log:
             self.commit(record)
         elif not self._ring.store(record):
             raise ClosedError("the log is closed") if self._closed else self._native.refusal()
+
+    def _batch(self, records: Iterable[Any]) -> list[bytes]:
+        """The records of one batch, which have to fit into a segment together."""
+        batch = [as_bytes(record) for record in records]
+        if not batch:
+            raise ValueError("commit_many needs at least one record")
+        size = sum(map(len, batch)) + 4 * (len(batch) - 1)
+        if size > self._max_record_bytes:
+            self._refuse_size(size)
+        return batch
 
     def _refuse_size(self, size: int) -> None:
         raise ValueError(

@@ -25,6 +25,12 @@ SUBSET = [
     "tests/test_powercut.py::test_a_torn_record_is_never_shown",
 ]
 
+# What is broken between the log and the event loops, only tasks can see.
+ASYNC_SUBSET = [
+    "tests/test_async_powercut.py::test_what_tasks_were_told_survives[fdatasync]",
+    "tests/test_async.py::test_nothing_is_told_before_its_flush",
+]
+
 # The process that runs the subset says so if it got hold of another pydurable.
 WRONG_COPY = 99
 RUN_SUBSET = f"""
@@ -121,6 +127,13 @@ NO_CRC_CHECK = Mutant(
 )
 
 
+ASYNC_ACK_BEFORE_SYNC = Replacement(
+    "csrc/async.c",
+    "    if (rc >= 0)\n        rc = finish(async->log, request, &ticket);\n",
+    "    if (rc >= 0 && request->sync)\n        rc = finish(async->log, request, &ticket);\n",
+)
+
+
 def copy_project(target: Path) -> None:
     """What building and testing takes, and nothing that was built before."""
     for folder in ("csrc", "pydurable", "tests"):
@@ -147,9 +160,14 @@ def build(tree: Path) -> None:
     """Build the extension in place; that a mutant does not compile is no catch."""
     # Not optimized, which takes less than half the time.
     replace_once(tree, Replacement("csrc/build_core.py", '"-O2"', '"-O0"'))
+    build_again(tree)
+    assert list(tree.glob("pydurable/_core*.so"))
+
+
+def build_again(tree: Path) -> None:
+    """Build what was changed since."""
     done = run(tree, "setup.py", "-q", "build_ext", "--inplace")
     assert done.returncode == 0, done.stdout
-    assert list(tree.glob("pydurable/_core*.so"))
 
 
 def run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -166,9 +184,9 @@ def run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def run_subset(tree: Path) -> subprocess.CompletedProcess[str]:
+def run_subset(tree: Path, subset: list[str] = SUBSET) -> subprocess.CompletedProcess[str]:
     own = ("-o", "addopts=", "-p", "no:xdist", "-p", "no:cacheprovider", "-q", "-x")
-    done = run(tree, "-c", RUN_SUBSET, os.fspath(tree), *own, *SUBSET)
+    done = run(tree, "-c", RUN_SUBSET, os.fspath(tree), *own, *subset)
     assert done.returncode != WRONG_COPY, "another pydurable was tested"
     return done
 
@@ -203,3 +221,16 @@ def test_a_broken_log_is_caught(tree, mutant):
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
     errors = "\n".join(line for line in done.stdout.splitlines() if line.startswith("E  "))
     assert re.search(mutant.says, errors), done.stdout
+
+
+@pytest.mark.long
+def test_tasks_that_are_told_too_early_are_caught(tree):
+    """The tests of event loops see it when a task is told of a record that is not durable yet."""
+    build(tree)
+    done = run_subset(tree, ASYNC_SUBSET)
+    assert done.returncode == pytest.ExitCode.OK, done.stdout
+    replace_once(tree, ASYNC_ACK_BEFORE_SYNC)
+    build_again(tree)
+    for test in ASYNC_SUBSET:
+        done = run_subset(tree, [test])
+        assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout

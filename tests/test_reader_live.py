@@ -230,7 +230,7 @@ def test_a_reader_that_is_dropped_closes_its_files(log_path: Path, follow: bool)
     for _ in range(50):
         reader = pydurable.read_log(log_path, follow=follow)
         assert _take(reader, 3) == [1, 2, 3]
-        reader.close()  # type: ignore[attr-defined]
+        reader.close()
         with pytest.raises(StopIteration):
             next(reader)
     for _ in range(50):

@@ -42,6 +42,7 @@ extern const struct test memory_tests[];
 extern const struct test io_tests[];
 extern const struct test recover_tests[];
 extern const struct test stress_tests[];
+extern const struct test async_tests[];
 extern const struct test darwin_tests[];
 
 #endif
