@@ -17,6 +17,8 @@ format:
 	clang-format -i csrc/*.c csrc/*.h
 
 generate:
+	python csrc/build_stub.py
+	ruff format pydurable/_core.pyi
 	python docs/build_reference.py
 
 # macOS, arm64 and musl from here; needs the extra [cross], and what tests/test_cross.py names.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,14 @@ def test_the_readme_table_comes_from_the_results(monkeypatch):
         readme.written_into("# pydurable\n", table)
     with pytest.raises(ValueError, match="no figures of pydurable"):
         readme.markdown({**RESULTS, "cells": []})
+
+
+def test_the_reference_is_current():
+    """docs/reference.md says what the docstrings say; otherwise: make generate."""
+    program = (
+        "import runpy, sys; names = runpy.run_path(sys.argv[1]); "
+        "sys.exit(names['TARGET'].read_text() != names['reference']())"
+    )
+    command = [sys.executable, "-c", program, str(ROOT / "docs" / "build_reference.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, f"run: make generate\n{done.stderr}"
