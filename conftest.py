@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -17,8 +19,8 @@ os.environ["PYTHONWARNINGS"] = ",".join(
 collect_ignore = ["docs/reference.md", "docs/build_reference.py"]
 
 # What is remembered of filesystems goes nowhere that outlives the tests.
-_CACHE = tempfile.TemporaryDirectory(prefix="pydurable-cache-")
-os.environ["XDG_CACHE_HOME"] = _CACHE.name
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="pydurable-cache-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
