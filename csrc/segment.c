@@ -173,11 +173,12 @@ int pd_segment_read_header(int fd, struct pd_segment_header *header)
     int verdict = PD_HEADER_INVALID;
     for (uint64_t place = 0; place < PD_DATA_OFFSET && verdict == PD_HEADER_INVALID;
          place += PD_HEADER_PLACE) {
-        uint8_t bytes[PD_HEADER_BYTES] = {0};
+        uint8_t bytes[PD_HEADER_BYTES];
         ssize_t n = pd_io_read(fd, bytes, sizeof bytes, place);
         if (n < 0)
             return (int)n;
-        verdict = (int)pd_segment_decode(bytes, header);
+        if (n == sizeof bytes)
+            verdict = (int)pd_segment_decode(bytes, header);
     }
     return verdict;
 }
