@@ -121,6 +121,73 @@ def verify(scene: LogScene) -> None:
     assert report.next_lsn == scene.life.attempted + 1
 
 
+class AppendScene(Scene):
+    """A plain file to append to, open or not, and a call that uses it."""
+
+    def __init__(self, folder: Path, act: Callable[[AppendScene], None], opened: bool) -> None:
+        self.folder = folder
+        self.path = folder / "app"
+        self.path.write_bytes(b"old\n")
+        self.accepted = b"old\n"
+        self._act = act
+        self.file = self.open() if opened else None
+
+    def open(self) -> pydurable.AppendFile:
+        return pydurable.AppendFile(
+            self.path, sync="group", method="fdatasync", interval=3600.0, on_full="raise"
+        )
+
+    def commit(self, *records: bytes) -> None:
+        assert self.file is not None
+        self.file.commit_many(records)
+        self.accepted += b"".join(records)
+
+    def run(self) -> None:
+        self._act(self)
+
+    def finish(self, error: Exception | None, once: bool) -> None:
+        if self.file is not None:
+            with contextlib.suppress(pydurable.PoisonedError):
+                self.file.close()
+        assert self.path.read_bytes().startswith(self.accepted)
+        with self.open() as file:
+            file.commit(b"afterwards\n")
+        assert self.path.read_bytes().endswith(b"afterwards\n")
+        left = {entry.name for entry in self.folder.iterdir()} - {"app", "app.1"}
+        assert not once or not left
+
+
+def _open_file(scene: AppendScene) -> None:
+    scene.file = scene.open()
+
+
+def _commit_to_file(scene: AppendScene) -> None:
+    scene.commit(b"one\n")
+    scene.commit(b"two\n", b"three\n")
+
+
+def _append_to_file(scene: AppendScene) -> None:
+    assert scene.file is not None
+    scene.file.append(b"four\n")
+    scene.file.sync()
+    scene.accepted += b"four\n"
+
+
+def _reopen_file(scene: AppendScene) -> None:
+    assert scene.file is not None
+    scene.path.rename(scene.folder / "app.1")
+    scene.accepted = b""
+    scene.path.write_bytes(b"")
+    scene.file.reopen()
+    scene.commit(b"new\n")
+
+
+def _close_file(scene: AppendScene) -> None:
+    _append_to_file(scene)
+    assert scene.file is not None
+    scene.file.close()
+
+
 class RepairScene(Scene):
     """A log with damage in the middle, to be repaired."""
 
@@ -235,6 +302,10 @@ def _syncing(act: Callable[[Path], object]) -> Make:
     return lambda folder, templates: SyncScene(folder, act)
 
 
+def _appending(act: Callable[[AppendScene], None], *, opened: bool = True) -> Make:
+    return lambda folder, templates: AppendScene(folder, act, opened)
+
+
 SCENES: dict[str, Make] = {
     "Log, new": _scene(open_it, template=None, opened=False),
     "Log, closed before": _scene(open_it, opened=False),
@@ -249,6 +320,11 @@ SCENES: dict[str, Make] = {
     "read_log, beside a writer": _scene(read),
     "verify_log": _scene(verify, opened=False),
     "repair_log": lambda folder, templates: RepairScene(folder, templates.closed),
+    "AppendFile": _appending(_open_file, opened=False),
+    "AppendFile.commit": _appending(_commit_to_file),
+    "AppendFile.append": _appending(_append_to_file),
+    "AppendFile.reopen": _appending(_reopen_file),
+    "AppendFile.close": _appending(_close_file),
     "sync_file": _syncing(_sync_file),
     "sync_data": _syncing(_sync_data),
     "sync_directory": _syncing(pydurable.sync_directory),

@@ -242,6 +242,7 @@ def _memory_growth(path: Path, total: int, size: int) -> int:
     return int(re.findall(r"\d+", check_python(MEMORY, path, total, size, timeout=600))[-1])
 
 
+@pytest.mark.guarantee("G14")
 @pytest.mark.parametrize("size", [1000, 60_000])
 def test_memory_stays_bounded(log_path: Path, size: int) -> None:
     """Committing 128 MiB takes no more memory than max_pending_bytes and a few threads' own."""

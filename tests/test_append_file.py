@@ -20,6 +20,7 @@ import pydurable
 from pydurable import AppendFile, trim_partial_line
 
 
+@pytest.mark.guarantee("G13")
 @pytest.mark.parametrize("ring", [True, False])
 @pytest.mark.parametrize("sync", ["none", "interval", "group", "each"])
 def test_bytes_come_in_order_and_nothing_is_added(path: Path, sync: str, ring: bool) -> None:
@@ -75,6 +76,7 @@ def test_commits_share_flushes(path: Path, faults: Faults, sync: str) -> None:
         assert (faults.calls("write"), faults.calls("fdatasync")) == (6, 6)
 
 
+@pytest.mark.guarantee("G13")
 def test_a_name_is_made_durable(path: Path, faults: Faults) -> None:
     """Opening syncs the directory, so that a new file's name survives with its bytes."""
     faults.count()

@@ -12,6 +12,7 @@ from _faults import Faults
 import pydurable
 
 
+@pytest.mark.guarantee("G13")
 @pytest.mark.parametrize("call", ["write", "fdatasync"])
 def test_a_failed_call_poisons(path: Path, faults: Faults, call: str) -> None:
     """After EIO nothing more is accepted, and every call says so."""
@@ -50,6 +51,7 @@ def test_a_full_disk_is_waited_for(path: Path, faults: Faults, number: int) -> N
         assert faults.calls("write") == 4
 
 
+@pytest.mark.guarantee("G13")
 def test_what_a_full_disk_took_of_a_batch_is_cut_off(path: Path, faults: Faults) -> None:
     """A batch that was written in part is taken back, and written whole later."""
     path.write_bytes(b"before\n")

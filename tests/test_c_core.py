@@ -78,6 +78,7 @@ def test_plain(build: Build, suite: str, tmp_path: Path) -> None:
     _run(build("plain"), suite, tmp_path)
 
 
+@pytest.mark.guarantee("G14")
 @pytest.mark.long
 @pytest.mark.parametrize("suite", SUITES)
 def test_address_and_undefined_behaviour(build: Build, suite: str, tmp_path: Path) -> None:

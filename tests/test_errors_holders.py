@@ -30,6 +30,7 @@ log.close()
 """
 
 
+@pytest.mark.guarantee("G12")
 def test_a_log_open_in_another_process(log_path: Path) -> None:
     """LockedError names the holder's pid; readers are let in; once it is closed the log opens."""
     with start_python(HOLDER, log_path) as holder:
@@ -49,6 +50,7 @@ def test_a_log_open_in_another_process(log_path: Path) -> None:
         assert log.commit(b"mine") == 2
 
 
+@pytest.mark.guarantee("G12")
 def test_a_log_open_in_this_process(log_path: Path) -> None:
     """A second Log on the same folder is refused too, and does not harm the first."""
     with Log(log_path) as log:
@@ -60,6 +62,7 @@ def test_a_log_open_in_this_process(log_path: Path) -> None:
             Log(log_path)
 
 
+@pytest.mark.guarantee("G3")
 def test_a_killed_holder_leaves_no_lock(log_path: Path) -> None:
     """The lock ends with the process, however it ends."""
     with start_python(HOLDER, log_path) as holder:
@@ -105,6 +108,7 @@ def _in_child(body: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
+@pytest.mark.guarantee("G12")
 def test_a_child_is_refused_and_the_parent_goes_on(log_path: Path) -> None:
     """In a forked child each call raises ForkedError, the properties answer, closing does
     nothing, and the parent's log is unharmed."""

@@ -132,6 +132,7 @@ def _try_all(name: str, place: Path, templates: Templates, cases: list[Case]) ->
     return failed, len(cases)
 
 
+@pytest.mark.guarantee("G8")
 @pytest.mark.parametrize("name", SCENES)
 def test_a_sample_of_all_faults(place: Path, templates: Templates, name: str) -> None:
     """Errno and path are told, nothing acknowledged is lost, and no descriptor, thread, temporary
@@ -145,6 +146,7 @@ def test_a_sample_of_all_faults(place: Path, templates: Templates, name: str) ->
     assert tried <= SAMPLE
 
 
+@pytest.mark.guarantee("G8")
 @pytest.mark.long
 @pytest.mark.parametrize("name", SCENES)
 def test_all_faults(place: Path, templates: Templates, name: str) -> None:

@@ -43,6 +43,7 @@ def _calls_of(log: Log) -> list[Callable[[], object]]:
     ]
 
 
+@pytest.mark.guarantee("G7")
 @pytest.mark.parametrize("call", ["write", "fdatasync"])
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
 def test_poison_is_for_good_and_tells_the_first_errno(
@@ -69,6 +70,7 @@ def test_poison_is_for_good_and_tells_the_first_errno(
     assert [r.data for r in pydurable.read_log(log_path)][:1] == [record(1)]
 
 
+@pytest.mark.guarantee("G7")
 def test_a_failed_sync_is_never_tried_again(log_path: Path, faults: Faults) -> None:
     """No sync of any kind, and no write, follows a failed one: a second fdatasync would report
     success for pages that the kernel dropped."""
@@ -86,6 +88,7 @@ def test_a_failed_sync_is_never_tried_again(log_path: Path, faults: Faults) -> N
     assert counted["fdatasync"] == 1
 
 
+@pytest.mark.guarantee("G7")
 @pytest.mark.parametrize("lanes", [1, 2])
 def test_every_waiter_gets_the_first_errno(log_path: Path, faults: Faults, lanes: int) -> None:
     """Those that wait for the batch that failed, and those behind it, all get PoisonedError, and
@@ -186,6 +189,7 @@ def test_directory_sync_at_rotation_poisons(log_path: Path, faults: Faults) -> N
     assert len(list(pydurable.read_log(log_path))) >= promised >= 4
 
 
+@pytest.mark.guarantee("G7")
 def test_reopening_is_the_way_back(log_path: Path, faults: Faults) -> None:
     """A new Log on a poisoned one's directory recovers into a new segment and goes on."""
     log = open_log(log_path)
@@ -213,6 +217,7 @@ def _fill(log: Log) -> int:
     return log.next_lsn - 1
 
 
+@pytest.mark.guarantee("G9")
 def test_no_room_for_the_next_segment(log_path: Path, faults: Faults) -> None:
     """ENOSPC for the next segment is refused before anything is accepted: the log stays healthy,
     refuses again, takes what still fits, and goes on once there is room."""

@@ -74,6 +74,7 @@ def _sweep(folder: Path, faults: Faults, code: int, inject: Callable[[int], None
     return raised
 
 
+@pytest.mark.guarantee("G8")
 @pytest.mark.parametrize("times", [1, 0], ids=["once", "forever"])
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
 def test_every_call_fails(fast_path: Path, faults: Faults, code: int, times: int) -> None:
@@ -112,6 +113,7 @@ def test_an_essential_call_that_never_works_is_an_error(
     check_aftermath(life)
 
 
+@pytest.mark.guarantee("G8")
 @pytest.mark.parametrize("call", ["read", "write"])
 def test_short_transfers_change_nothing(fast_path: Path, faults: Faults, call: str) -> None:
     """Whichever read or write is cut short, and if all are, a life is what it would have been."""

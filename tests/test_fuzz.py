@@ -34,6 +34,7 @@ def expected(plain: Builder, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return {name: judge(read_directory(folder / name)) for name in verdicts}
 
 
+@pytest.mark.guarantee("G2", "G5", "G6")
 def test_recovery_and_an_independent_parser_agree(
     sanitized: Builder, expected: dict[str, str]
 ) -> None:
@@ -48,6 +49,7 @@ def test_recovery_and_an_independent_parser_agree(
     assert kinds["newer"] > 0
 
 
+@pytest.mark.guarantee("G6")
 def test_decoding_of_any_bytes(sanitized: Builder) -> None:
     """Headers and records are decoded from any bytes, and what is valid encodes to the same."""
     verdicts, stopped = replay(sanitized.program("batch"), BATCH)
@@ -156,6 +158,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.guarantee("G5")
 @pytest.mark.parametrize("broken", BROKEN, ids=str)
 def test_a_broken_core_is_caught(plain: Builder, expected: dict[str, str], broken: Broken) -> None:
     """Without any one of its checks the core stops or gives another verdict somewhere."""

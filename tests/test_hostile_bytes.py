@@ -80,6 +80,7 @@ def _check(damaged: Damaged, what: str) -> list[bytes] | None:
     return outcome
 
 
+@pytest.mark.guarantee("G5")
 def test_cut_at_every_byte(damaged: Damaged) -> None:
     """Whatever the length a segment is cut to, its records are there or it is damaged; a file
     shorter than its header says is never taken for whole."""
@@ -110,6 +111,7 @@ def test_every_bit_of_the_headers(damaged: Damaged) -> None:
             assert outcome == RECORDS
 
 
+@pytest.mark.guarantee("G5")
 def test_every_bit_of_the_batches(damaged: Damaged) -> None:
     """Any flipped bit in a batch that a later one says was durable is damage; in the closing
     batch, which nobody was told about, it is a torn tail; padding carries nothing."""

@@ -67,6 +67,7 @@ def refused(path: Path) -> bool:
     return verdict
 
 
+@pytest.mark.guarantee("G5")
 @pytest.mark.parametrize("which", ["first", "second", "middle", "last but one"])
 def test_a_lost_segment(folder: Path, which: str) -> None:
     """A segment that is missing is damage, for readers too: what they yield first is a prefix."""
@@ -81,6 +82,7 @@ def test_a_lost_segment(folder: Path, which: str) -> None:
     assert refused(path)
 
 
+@pytest.mark.guarantee("G5")
 def test_a_lost_last_segment_cannot_be_known(folder: Path) -> None:
     """Without its last segment a log ends as after a crash at that moment: what is left is a
     prefix, whole and in order."""
@@ -157,6 +159,7 @@ def _stale_batches(path: Path, count: int) -> None:
         file.write(body)
 
 
+@pytest.mark.guarantee("G5")
 @pytest.mark.parametrize(
     "meddle",
     [
@@ -247,6 +250,7 @@ def _forge(segment: Path, at: int, size: int, value: int) -> None:
             file.write(header)
 
 
+@pytest.mark.guarantee("G6")
 @pytest.mark.parametrize("number", [1, 3, 6], ids=["first", "middle", "last"])
 def test_forged_headers(folder: Path, number: int) -> None:
     """Whatever a header says under a right checksum: no crash, no hang, no record that was never
@@ -279,6 +283,7 @@ def _use(path: Path) -> None:
     assert [entry.data for entry in pydurable.read_log(path, start=lsn)] == [b"afterwards"]
 
 
+@pytest.mark.guarantee("G2", "G6")
 @pytest.mark.parametrize("seed", range(8))
 def test_noise_in_random_places(folder: Path, seed: int) -> None:
     """Random bytes over random stretches of random segments: a prefix or an error."""

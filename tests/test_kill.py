@@ -126,6 +126,7 @@ def look(
     assert verify_log(path).clean
 
 
+@pytest.mark.guarantee("G3")
 @pytest.mark.parametrize(("sync", "method"), TARGETS)
 def test_acknowledged_records_survive_a_kill(victims, tmp_path, sync, method):
     """Every record that was acknowledged is there, behind it nothing that was not written.
@@ -136,6 +137,7 @@ def test_acknowledged_records_survive_a_kill(victims, tmp_path, sync, method):
     kill_again_and_again(victims, tmp_path / "log", sync, method, kills=25)
 
 
+@pytest.mark.guarantee("G3")
 @pytest.mark.long
 @pytest.mark.parametrize(("sync", "method"), TARGETS)
 def test_acknowledged_records_survive_many_kills(victims, tmp_path, sync, method):

@@ -183,6 +183,7 @@ def run_machine(sync: str, method: str, examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.guarantee("G2")
 @pytest.mark.parametrize("sync", TARGETS)
 def test_a_log_is_a_list(sync, tmp_path):
     """Whatever the order of calls, crashes and reopenings, the log holds what a list would."""

@@ -209,6 +209,7 @@ def test_the_unbroken_log_passes(tree):
     assert f"{len(SUBSET)} passed" in done.stdout
 
 
+@pytest.mark.guarantee("G1")
 @pytest.mark.parametrize(
     "mutant", [NO_SYNC, ACK_BEFORE_SYNC, NO_DIRECTORY_SYNC, NO_CRC_CHECK], ids=str
 )

@@ -77,6 +77,7 @@ def record_sessions(
     return recording
 
 
+@pytest.mark.guarantee("G1")
 @pytest.mark.parametrize(("sync", "method", "threads"), WORKLOADS)
 def test_promises_are_kept_at_random_moments(laboratory, root, tmp_path, sync, method, threads):
     """What commit, sync and truncate_before promised is there after a cut at any moment.
@@ -88,6 +89,7 @@ def test_promises_are_kept_at_random_moments(laboratory, root, tmp_path, sync, m
     laboratory.cut_at_random(Disk(), root, recording, Promises(), cuts=50)
 
 
+@pytest.mark.guarantee("G1")
 @pytest.mark.long
 @pytest.mark.parametrize("repetition", range(3))
 @pytest.mark.parametrize(("sync", "method", "threads"), WORKLOADS)
@@ -100,12 +102,14 @@ def test_promises_are_kept_at_many_moments(
     laboratory.cut_at_random(Disk(), root, recording, Promises(), cuts=400)
 
 
+@pytest.mark.guarantee("G1")
 def test_promises_are_kept_after_every_event(laboratory, root):
     """The same for a short run, from the making of the directory to the end."""
     recording = record_sessions(root, laboratory.dice, "group", "fdatasync", 1, steps=30)
     laboratory.cut_everywhere(Disk(), root, recording, Promises())
 
 
+@pytest.mark.guarantee("G1")
 @pytest.mark.parametrize("segment_bytes", [SEGMENT_BYTES, 4 * SEGMENT_BYTES])
 def test_promises_are_kept_on_a_slow_disk(laboratory, root, faults: Faults, segment_bytes):
     """Nobody is told anything before the flush that it depends on has ended, however long it takes.
@@ -155,6 +159,7 @@ def record_recovery(root: Path, number: int, steps: int) -> Recording[Fact]:
     return recording
 
 
+@pytest.mark.guarantee("G4")
 @pytest.mark.parametrize("threads", [1, 4])
 def test_recovery_may_be_cut_as_well(laboratory, root, tmp_path, threads):
     """A cut during recovery, or after it, loses no more than the first cut did.
@@ -175,6 +180,7 @@ def test_recovery_may_be_cut_as_well(laboratory, root, tmp_path, threads):
         shutil.rmtree(crashed)
 
 
+@pytest.mark.guarantee("G4")
 @pytest.mark.parametrize("sync", ["group", "none"])
 def test_a_cut_after_a_kill_takes_nothing_that_recovery_has_shown(laboratory, root, tmp_path, sync):
     """What a killed writer left in the page cache is made durable before anybody sees it."""
@@ -247,6 +253,7 @@ def live_through_cuts(laboratory: Laboratory, place: Path, generations: int) -> 
             disk = Disk.holding(root)
 
 
+@pytest.mark.guarantee("G1")
 def test_a_log_lives_through_cuts_and_kills(laboratory, tmp_path):
     """The same log keeps its promises from session to session, with whatever options."""
     live_through_cuts(laboratory, tmp_path, generations=25)
@@ -259,6 +266,7 @@ def test_a_log_lives_long(laboratory, tmp_path, repetition):
     live_through_cuts(laboratory, tmp_path, generations=200)
 
 
+@pytest.mark.guarantee("G2")
 def test_a_torn_record_is_never_shown(log_path, tmp_path):
     """A last batch that lacks any one of its sectors is no batch, whatever its header says."""
     whole, torn = random.Random(1).randbytes(100), random.Random(2).randbytes(6000)

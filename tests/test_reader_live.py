@@ -33,6 +33,7 @@ log.close()
 """
 
 
+@pytest.mark.guarantee("G11")
 @pytest.mark.parametrize("target", ["group", "none", "interval"])
 def test_following_a_writer_in_another_process(log_path: Path, target: str) -> None:
     """follow=True yields each record once, in order and intact, as it becomes durable, over
@@ -51,6 +52,7 @@ def test_following_a_writer_in_another_process(log_path: Path, target: str) -> N
     assert len(list(log_path.glob("*.seg"))) > 5
 
 
+@pytest.mark.guarantee("G11")
 @pytest.mark.parametrize("target", ["none", "interval"])
 def test_what_is_not_durable_is_not_yielded(log_path: Path, target: str) -> None:
     """While the writer lives, a record that the operating system has but no sync covered stays
@@ -66,6 +68,7 @@ def test_what_is_not_durable_is_not_yielded(log_path: Path, target: str) -> None
     assert [r.lsn for r in pydurable.read_log(log_path)] == [1, 2, 3]
 
 
+@pytest.mark.guarantee("G11")
 def test_never_beyond_the_durable_lsn(log_path: Path) -> None:
     """However a reader's calls fall between the writer's, its last record was durable when it
     was yielded."""

@@ -123,6 +123,7 @@ OPERATIONS: dict[str, Callable[..., object]] = {
 }
 
 
+@pytest.mark.guarantee("G10")
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize("old", [OLD, None])
 @pytest.mark.parametrize("durability", ["full", "data", "none"])
@@ -148,6 +149,7 @@ def test_a_power_cut_after_any_call(tmp_path: Path, name: str, old, durability: 
         assert seen == end == {old, NEW, b""}
 
 
+@pytest.mark.guarantee("G10")
 def test_a_power_cut_during_a_batch(tmp_path: Path) -> None:
     """Each file of a batch is old or new at each moment, and all are new at the end."""
     names = [str(number) for number in range(5)]
@@ -229,6 +231,7 @@ def killed_writer(folder: Path, after: float) -> None:
     child.stdout.close()
 
 
+@pytest.mark.guarantee("G10")
 def test_sigkill_at_random_moments(tmp_path: Path) -> None:
     """Whenever a writer is killed, files are whole, and what it left is found and removed."""
     chance = random.Random(7)
@@ -299,6 +302,7 @@ def replaced_often(count: int, durability: str) -> Callable[[Path], None]:
     return write
 
 
+@pytest.mark.guarantee("G10")
 def test_readers_see_whole_contents(tmp_path: Path) -> None:
     """During thousands of replacements nobody reads a mixture, a part or nothing."""
     assert min(watched(tmp_path, replaced_often(3000, "none"))) > 0

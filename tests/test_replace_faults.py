@@ -175,6 +175,7 @@ def check(operation: Operation, folder: Path, error: Exception | None, sure: boo
         assert found == [operation.old] * len(found)
 
 
+@pytest.mark.guarantee("G8")
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_each_call_fails_once(folder: Path, name: str) -> None:
     """Each call, refused once: the error comes out, nothing is torn, nothing is left, no leak."""

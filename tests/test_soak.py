@@ -9,6 +9,7 @@ import soak
 from _powercut import new_seed
 
 
+@pytest.mark.guarantee("G3", "G14")
 @pytest.mark.long
 def test_a_short_soak(tmp_path: Path) -> None:
     """Twenty seconds of threads, kills, faults, full disks, truncation and reopening lose no
@@ -20,6 +21,7 @@ def test_a_short_soak(tmp_path: Path) -> None:
     assert "failing" in said
 
 
+@pytest.mark.guarantee("G14")
 def test_a_leak_would_be_seen() -> None:
     """One descriptor, thread or buffer too many at the end fails the soak."""
     healthy = soak.Sample(rss=50 << 20, descriptors=9, threads=1, space=3 << 20)

@@ -101,6 +101,7 @@ assert pydurable.verify_log(sys.argv[1]).clean
 """
 
 
+@pytest.mark.guarantee("G9")
 def test_a_disk_that_fills_up(small_disk: Path) -> None:
     """On a full disk commit raises ENOSPC and the log stays healthy; what truncate_before gives
     up is room to go on in."""

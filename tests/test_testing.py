@@ -145,6 +145,7 @@ def test_short_transfers_change_nothing(tmp_path: Path, method: str) -> None:
     assert reads.hits > 0
 
 
+@pytest.mark.guarantee("G9")
 @pytest.mark.parametrize("space", [0, 1, 999, 1000, 5000])
 def test_replacing_on_a_full_disk(tmp_path: Path, space: int) -> None:
     """What fits is written, what does not is ENOSPC, and the old content stays."""
@@ -176,6 +177,7 @@ def fill(log: pydurable.Log) -> None:
         log.commit(b"y" * 1000)
 
 
+@pytest.mark.guarantee("G9")
 def test_a_log_on_a_full_disk_goes_on_when_there_is_space(log_path: Path) -> None:
     """A log that cannot prepare a segment refuses and stays healthy; space it has needs no more."""
     with _log(log_path) as log:

@@ -68,6 +68,7 @@ def run(crew: Crew, filesystem: str, workload: str, setting: Setting | None = No
     return outcome
 
 
+@pytest.mark.guarantee("G1", "G10")
 @pytest.mark.parametrize("filesystem", FILESYSTEMS)
 @pytest.mark.parametrize("workload", [LOG, THREADS, REPLACE])
 def test_what_the_controls_break_is_whole(crew, filesystem, workload):
@@ -79,6 +80,7 @@ def test_what_the_controls_break_is_whole(crew, filesystem, workload):
     assert outcome.facts > 50
 
 
+@pytest.mark.guarantee("G1")
 @pytest.mark.parametrize(
     ("mutant", "workload"),
     [(NO_SYNC, LOG), (ACK_BEFORE_SYNC, THREADS), (NO_DIRECTORY_SYNC, REPLACE)],
@@ -99,6 +101,7 @@ def test_a_flush_does_not_cover_a_write_in_flight(crew, filesystem):
     assert run(crew, filesystem, "naive-race").violations
 
 
+@pytest.mark.guarantee("G1")
 @pytest.mark.parametrize("filesystem", FILESYSTEMS)
 def test_a_disk_that_drops_flushes_is_found(crew, filesystem):
     """The log cannot help it: nothing that it acknowledged is certain."""
@@ -111,6 +114,7 @@ def test_a_mount_without_barriers_is_found(crew):
     assert run(crew, "ext4", LOG, Setting(mount_options="barrier=0")).violations
 
 
+@pytest.mark.guarantee("G7")
 def test_ext4_loses_what_is_written_again_after_an_error(crew):
     """EIO, the same bytes once more, an fdatasync that succeeds: they are gone after the cut."""
     outcome = run(crew, "ext4", "naive-stubborn")
@@ -121,6 +125,7 @@ def test_ext4_loses_what_is_written_again_after_an_error(crew):
 STRUCK = ["eio-write-fdatasync", "eio-write-direct", "eio-flush-fdatasync", "eio-some-write"]
 
 
+@pytest.mark.guarantee("G7")
 @pytest.mark.parametrize("filesystem", FILESYSTEMS)
 @pytest.mark.parametrize("workload", STRUCK)
 def test_a_log_opened_after_an_error_believes_the_medium(crew, filesystem, workload):
