@@ -80,7 +80,7 @@ def test_commits_share_flushes(path: Path, faults: Faults, sync: str) -> None:
 def test_a_name_is_made_durable(path: Path, faults: Faults) -> None:
     """Opening syncs the directory, so that a new file's name survives with its bytes."""
     faults.count()
-    with open_file(path, sync="group"):
+    with open_file(path, sync="group", method="fdatasync"):
         assert faults.calls("fsync") == 1
 
 
