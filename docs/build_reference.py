@@ -98,9 +98,17 @@ def attribute_docs(cls: type) -> Iterator[str]:
             yield f"- `{name}` ({ast.unparse(node.annotation)}){text}"
 
 
+def package_bases(cls: type) -> list[type]:
+    """The class, and what it inherits from in this package."""
+    return [base for base in cls.__mro__ if base.__module__.partition(".")[0] == "pydurable"]
+
+
 def members(cls: type) -> Iterator[str]:
-    """The public methods and properties that a class defines itself."""
-    for name, value in vars(cls).items():
+    """The public methods and properties of a class, also those from bases that are private."""
+    own = {
+        name: value for base in reversed(package_bases(cls)) for name, value in vars(base).items()
+    }
+    for name, value in own.items():
         function = value.fget if isinstance(value, property) else value
         if name.startswith("_") or not inspect.isfunction(function) or not function.__doc__:
             continue

@@ -33,6 +33,11 @@ def public_modules() -> Iterator[ModuleType]:
             yield importlib.import_module(found.name)
 
 
+def own_bases(cls: type) -> list[type]:
+    """The class, and what it inherits from in this package."""
+    return [base for base in cls.__mro__ if base.__module__.partition(".")[0] == "pydurable"]
+
+
 def public_names() -> set[str]:
     """Every public name, and every public member of the classes among them."""
     names = set()
@@ -41,8 +46,9 @@ def public_names() -> set[str]:
             names.add(name)
             value = getattr(module, name)
             if isinstance(value, type):
-                own = {**vars(value), **getattr(value, "__annotations__", {})}
-                names |= {member for member in own if not member.startswith("_")}
+                for base in own_bases(value):
+                    own = {**vars(base), **vars(base).get("__annotations__", {})}
+                    names |= {member for member in own if not member.startswith("_")}
     return names
 
 
@@ -143,8 +149,9 @@ def written_functions() -> Iterator[tuple[str, Any]]:
     for module in public_modules():
         for name in getattr(module, "__all__", ()):
             value = getattr(module, name)
-            inner = vars(value) if isinstance(value, type) else {"": value}
-            for member, each in inner.items():
+            bases = own_bases(value) if isinstance(value, type) else []
+            inner = [item for base in bases for item in vars(base).items()] or [("", value)]
+            for member, each in inner:
                 function = each.fget if isinstance(each, property) else each
                 private = member.startswith("_") and not member.endswith("__")
                 if private or not inspect.isfunction(function):

@@ -5,6 +5,7 @@ Each ``assert_type`` says what a type checker must know of a result.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import os
@@ -28,6 +29,7 @@ from pydurable import (
     StorageReport,
     testing,
 )
+from pydurable.reader import LogReader
 from pydurable.storage import Layer
 
 if TYPE_CHECKING:
@@ -92,11 +94,15 @@ def show(stats: Stats) -> None:
 
 
 def read(place: Path) -> None:
-    assert_type(pydurable.read_log(place / "log", 2, follow=False), Iterator[Record])
+    reader = pydurable.read_log(place / "log", 2, follow=False)
+    assert_type(reader, LogReader)
+    assert_type(next(reader), Record)
+    assert_type(reader.close(), None)
     for record in pydurable.read_log(str(place / "log")):
         assert_type(record.lsn, int)
         assert_type(record.data, bytes)
-    lsn, data = next(pydurable.read_log(place / "log"))
+    records: Iterator[Record] = iter(pydurable.read_log(place / "log"))
+    lsn, data = next(records)
     print(lsn + 1, data.decode())
 
 
@@ -204,6 +210,18 @@ def append(place: Path) -> None:
     assert_type(pydurable.trim_partial_line(place / "app.log"), int)
 
 
+async def write_async(place: Path) -> None:
+    with Log(place / "log") as log, AppendFile(place / "app.log") as file:
+        assert_type(await log.commit_async(b"1"), int)
+        assert_type(await log.commit_many_async([b"2", b"3"]), tuple[int, int])
+        assert_type(await log.sync_async(), int)
+        assert_type(await file.commit_async(b"7\n"), None)
+        assert_type(await file.commit_many_async([b"8\n"]), None)
+        assert_type(await file.sync_async(), None)
+    async for record in pydurable.read_log(place / "log"):
+        assert_type(record, Record)
+
+
 def count(stats: AppendStats) -> None:
     counts: list[int] = [
         stats.records,
@@ -280,6 +298,7 @@ def main(place: Path) -> None:
     check(place)
     replace(place)
     append(place)
+    asyncio.run(write_async(place))
     ask(place)
     test(place)
     clean(place)
