@@ -23,10 +23,6 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="pydurable-cache-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
-def pytest_unconfigure() -> None:
-    _CACHE.cleanup()
-
-
 @pytest.fixture(autouse=True)
 def _examples_leave_nothing_behind(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
