@@ -67,6 +67,10 @@ int pd_file_open_all(struct pd_log *log, struct pd_segment_files *files, struct 
         return pd_error_set(error, PD_ERROR_OS, EINVAL, op, "", "it is no regular file");
     if (rc < 0)
         return pd_error_os(error, rc, op, "");
+    /* Where a write has failed before, Linux keeps the page and calls it clean.  On ext4 its block
+     * may still count as unwritten, and a further write into that page would not change that:
+     * after a power cut what it holds would be zeros (docs/powercut.md).  Read it afresh. */
+    pd_sys_drop_cache(files->sync);
     if (log->target == PD_TARGET_NONE)
         return 0;
     rc = pd_log_sync_parent(log->file.path);
