@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .naive import NAIVE_WORKLOADS
 from .workloads import Workload
+from .workloads_append import APPEND_WORKLOADS
 from .workloads_faults import FAULT_WORKLOADS
 from .workloads_log import LOG_WORKLOADS
 from .workloads_replace import REPLACE_WORKLOADS
@@ -11,6 +12,7 @@ from .workloads_replace import REPLACE_WORKLOADS
 WORKLOADS: dict[str, Workload] = {
     **LOG_WORKLOADS,
     **REPLACE_WORKLOADS,
+    **APPEND_WORKLOADS,
     **FAULT_WORKLOADS,
     **NAIVE_WORKLOADS,
 }

@@ -107,13 +107,25 @@ def loop_device(path: Path, direct: bool = False) -> Iterator[str]:
 
 def forget_btrfs(device: str) -> None:
     """Have btrfs forget a device that is unmounted; it would refuse the next one with its UUID."""
+    until = time.monotonic() + PATIENCE_S
+    while not _try_forget(device):
+        # Under load the kernel lets go of the device a moment after the unmount.
+        if time.monotonic() > until:
+            raise TimeoutError(f"btrfs does not let go of {device}")
+        time.sleep(0.01)
+
+
+def _try_forget(device: str) -> bool:
     control = os.open("/dev/btrfs-control", os.O_RDWR | os.O_CLOEXEC)
+    # Arguments of more than 1024 bytes have to be mutable.
+    arguments = bytearray(BTRFS_ARGUMENTS.pack(0, os.fsencode(device)))
     try:
-        # Arguments of more than 1024 bytes have to be mutable.
-        arguments = bytearray(BTRFS_ARGUMENTS.pack(0, os.fsencode(device)))
         fcntl.ioctl(control, BTRFS_IOC_FORGET_DEV, arguments)
     except OSError as error:
+        if error.errno == errno.EBUSY:
+            return False
         if error.errno != errno.ENOENT:
             raise
     finally:
         os.close(control)
+    return True

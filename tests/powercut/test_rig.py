@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from test_mutants import (
@@ -43,6 +44,12 @@ TRUSTS_THE_CACHE = Mutant(
     ),
 )
 
+APPENDS_TO_A_FAILED_PAGE = Mutant(
+    "appends to a failed page",
+    "",
+    (Replacement("csrc/file.c", "    pd_sys_drop_cache(files->sync);\n", ""),),
+)
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _machine() -> None:
@@ -68,6 +75,15 @@ def run(crew: Crew, filesystem: str, workload: str, setting: Setting | None = No
     return outcome
 
 
+def broken(tree: Path, mutant: Mutant) -> Setting:
+    """Build a broken core in a tree of its own, for the writer to use."""
+    copy_project(tree)
+    for replacement in mutant.replacements:
+        replace_once(tree, replacement)
+    build(tree)
+    return Setting(core=os.fspath(tree))
+
+
 @pytest.mark.guarantee("G1", "G10")
 @pytest.mark.parametrize("filesystem", FILESYSTEMS)
 @pytest.mark.parametrize("workload", [LOG, THREADS, REPLACE])
@@ -88,11 +104,7 @@ def test_what_the_controls_break_is_whole(crew, filesystem, workload):
 )
 def test_a_broken_core_is_found(crew, tmp_path, mutant, workload):
     """No sync; a sync after the acknowledgement; no sync of the directory after a rename."""
-    copy_project(tmp_path)
-    for replacement in mutant.replacements:
-        replace_once(tmp_path, replacement)
-    build(tmp_path)
-    assert run(crew, "ext4", workload, Setting(core=os.fspath(tmp_path))).violations
+    assert run(crew, "ext4", workload, broken(tmp_path, mutant)).violations
 
 
 @pytest.mark.parametrize("filesystem", FILESYSTEMS)
@@ -122,7 +134,13 @@ def test_ext4_loses_what_is_written_again_after_an_error(crew):
     assert all("acknowledged bytes are lost" in violation for violation in outcome.violations)
 
 
-STRUCK = ["eio-write-fdatasync", "eio-write-direct", "eio-flush-fdatasync", "eio-some-write"]
+STRUCK = [
+    "eio-write-fdatasync",
+    "eio-write-direct",
+    "eio-flush-fdatasync",
+    "eio-some-write",
+    "eio-append-write",
+]
 
 
 @pytest.mark.guarantee("G7")
@@ -131,20 +149,26 @@ STRUCK = ["eio-write-fdatasync", "eio-write-direct", "eio-flush-fdatasync", "eio
 def test_a_log_opened_after_an_error_believes_the_medium(crew, filesystem, workload):
     """What was acknowledged before and after a failed write or flush is there after the cut.
 
-    Reopening must not take for written what is only in the page cache.
+    Neither a log nor a plain file may take for written what is only in the page cache.
     """
     assert crew.submit(Job(filesystem, workload, 1, STATES)).result().violations == []
 
 
-@pytest.mark.parametrize("filesystem", ["ext4", "xfs"])
-def test_a_log_that_believes_the_page_cache_is_found(crew, tmp_path, filesystem):
-    """Recovery from the page cache after an error takes the whole log with it at the next cut."""
-    copy_project(tmp_path)
-    for replacement in TRUSTS_THE_CACHE.replacements:
-        replace_once(tmp_path, replacement)
-    build(tmp_path)
-    setting = Setting(core=os.fspath(tmp_path))
-    assert run(crew, filesystem, "eio-flush-fdatasync", setting).violations
+@pytest.mark.parametrize(
+    ("mutant", "workload", "filesystem"),
+    [
+        (TRUSTS_THE_CACHE, "eio-flush-fdatasync", "ext4"),
+        (TRUSTS_THE_CACHE, "eio-flush-fdatasync", "xfs"),
+        (APPENDS_TO_A_FAILED_PAGE, "eio-append-write", "ext4"),
+    ],
+    ids=str,
+)
+def test_a_core_that_believes_the_page_cache_is_found(crew, tmp_path, mutant, workload, filesystem):
+    """Recovery from the page cache takes the whole log with it at the next cut.
+
+    Appending to a page whose write has failed loses what ext4 then calls written.
+    """
+    assert run(crew, filesystem, workload, broken(tmp_path, mutant)).violations
 
 
 def test_a_kept_state_can_be_replayed(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import threading
@@ -185,6 +186,23 @@ def check_renames(root: Path, facts: Sequence[Fact], dice: random.Random) -> Non
         assert found in allowed, f"{name}: draft and file have versions {found}, not {allowed}"
 
 
+def write_struck(order: bytes) -> Callable[[Stage], None]:
+    """The disk fails in the middle of it; what raises has promised nothing."""
+
+    def write(stage: Stage) -> None:
+        (stage.root / "files").mkdir()
+        sync_directory(stage.root)
+        names = [f"file-{i}" for i in range(NAMES)]
+        versions = dict.fromkeys(names, 0)
+        for step in range(STEPS // 2):
+            if step == STEPS // 4:
+                stage.order(order)
+            with contextlib.suppress(OSError):
+                _one_file(stage, names, versions, "full")
+
+    return write
+
+
 REPLACE_WORKLOADS = {
     "replace-full-1": replace_workload(_one_file, ["full"]),
     "replace-full-8": replace_workload(_one_file, ["full"], threads=8),
@@ -193,4 +211,6 @@ REPLACE_WORKLOADS = {
     "replace-many-full": replace_workload(_many_files, ["full"]),
     "replace-many-any": replace_workload(_many_files, ["full", "data", "data", "none"]),
     "rename": Workload(write_renames, check_renames),
+    "eio-replace-write": Workload(write_struck(b"fail-writes 1"), check_replaced),
+    "eio-replace-flush": Workload(write_struck(b"fail-flushes 1"), check_replaced),
 }
