@@ -3,12 +3,13 @@
 CFLAGS_STRICT = -std=c11 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wmissing-prototypes \
 	-Werror -pthread -fsyntax-only -Icsrc
 
-.PHONY: check format generate cross
+.PHONY: check format generate cross wheels
 check:
 	ruff check .
 	ruff format --check .
 	clang-format --dry-run --Werror csrc/*.c csrc/*.h
 	mypy
+	check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	for file in csrc/*.c; do $(CC) $(CFLAGS_STRICT) $$file || exit 1; done
 
 format:
@@ -24,3 +25,11 @@ generate:
 # macOS, arm64 and musl from here; needs the extra [cross], and what tests/test_cross.py names.
 cross:
 	pytest -m long tests/test_cross.py
+
+# dist/: the sdist, a wheel from it for this platform, and under repaired/ the one to publish, which
+# says what it needs of the C library and was checked against the stable ABI; needs [wheels].
+DIST = dist
+wheels:
+	python -m build --outdir $(DIST) .
+	auditwheel repair --wheel-dir $(DIST)/repaired $(DIST)/pydurable-*-abi3-linux_*.whl
+	abi3audit --strict --verbose $(DIST)/repaired/pydurable-*.whl

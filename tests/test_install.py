@@ -11,13 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-VERSIONS = ["3.10", "3.11", "3.12", "3.13"]
-PROGRAM = """
-import pydurable, pydurable_bench.command, pydurable_bench.picture
-with pydurable.Log("log", segment_bytes=1 << 20) as log:
-    assert log.commit(b"from the wheel") == 1
-assert [tuple(record) for record in pydurable.read_log("log")] == [(1, b"from the wheel")]
-"""
+VERSIONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+PROGRAM = ROOT / "tests" / "wheel_check.py"
 
 pytestmark = pytest.mark.long
 
@@ -42,15 +37,25 @@ def find(version: str) -> str | None:
     return None
 
 
+def pack(tree: Path, folder: Path, **environment: str) -> Path:
+    """Make the sdist of a copy of the project."""
+    ignored = shutil.ignore_patterns(".git", ".venv", "build", "*.so", "*.egg-info", "results")
+    shutil.copytree(ROOT, tree, ignore=ignored)
+    program = "import sys, setuptools.build_meta as b; print(b.build_sdist(sys.argv[1]))"
+    subprocess.run(
+        [sys.executable, "-c", program, str(folder)],
+        cwd=tree,
+        env={**os.environ, **environment},
+        check=True,
+        capture_output=True,
+    )
+    return next(folder.glob("*.tar.gz"))
+
+
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sdist")
-    tree = folder / "tree"
-    ignored = shutil.ignore_patterns(".git", ".venv", "build", "*.so", "*.egg-info", "results")
-    shutil.copytree(ROOT, tree, ignore=ignored)
-    program = "import setuptools.build_meta as b; print(b.build_sdist('..'))"
-    subprocess.run([sys.executable, "-c", program], cwd=tree, check=True, capture_output=True)
-    return next(folder.glob("*.tar.gz"))
+    return pack(folder / "tree", folder)
 
 
 def venv_of(python: str, folder: Path) -> Path:
@@ -73,7 +78,7 @@ def test_wheel_from_the_sdist(version: str, sdist: Path, tmp_path: Path) -> None
     wheel = next(empty.glob("pydurable-*.whl"))
     assert "cp310-abi3" in wheel.name
     subprocess.run([*pip, "install", "-q", str(wheel)], cwd=elsewhere, check=True)
-    subprocess.run([str(programs / "python"), "-c", PROGRAM], cwd=elsewhere, check=True)
+    subprocess.run([str(programs / "python"), str(PROGRAM)], cwd=elsewhere, check=True)
 
 
 def test_without_a_compiler(sdist: Path, tmp_path: Path) -> None:
@@ -87,7 +92,8 @@ def test_without_a_compiler(sdist: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode != 0
-    assert "no-such-compiler" in done.stdout + done.stderr
+    assert "no C compiler called 'no-such-compiler'" in done.stdout + done.stderr
+    assert "apt-get install gcc" in done.stdout + done.stderr
     imported = subprocess.run(
         [str(programs / "python"), "-c", "import pydurable"],
         cwd=tmp_path,
@@ -95,3 +101,53 @@ def test_without_a_compiler(sdist: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert imported.returncode != 0
+
+
+def test_the_sdist_is_reproducible(tmp_path: Path) -> None:
+    """Under SOURCE_DATE_EPOCH equal sources make the same bytes, whenever and under whatever umask;
+    another epoch makes others."""
+    packed = []
+    for name, mask, epoch in [("a", 0o022, 1), ("b", 0o077, 1), ("c", 0o022, 2)]:
+        before = os.umask(mask)
+        try:
+            (tmp_path / name).mkdir()
+            path = pack(tmp_path / name / "tree", tmp_path / name, SOURCE_DATE_EPOCH=str(epoch))
+        finally:
+            os.umask(before)
+        packed.append(path.read_bytes())
+    assert packed[0] == packed[1]
+    assert packed[0] != packed[2]
+
+
+def test_pip_install_in_an_empty_environment(sdist: Path, tmp_path: Path) -> None:
+    """With nothing in the environment but a path and a new home, pip makes it from the sdist."""
+    programs = venv_of(sys.executable, tmp_path / "venv")
+    home = tmp_path / "home"
+    home.mkdir()
+    # How pip reaches its index is the machine's business.
+    network = {n: v for n, v in os.environ.items() if n.startswith("PIP_") or "proxy" in n.lower()}
+    environment = {"HOME": str(home), "PATH": os.defpath, **network}
+    for command in (["-m", "pip", "install", "-q", str(sdist)], [str(PROGRAM)]):
+        subprocess.run([str(programs / "python"), *command], cwd=home, env=environment, check=True)
+
+
+def test_without_the_headers(tmp_path: Path) -> None:
+    """A Python without its headers is an error that names the package which has them."""
+    program = (
+        "import runpy, sys, sysconfig\n"
+        "get_path = sysconfig.get_path\n"
+        "sysconfig.get_path = lambda name, *rest, **named: (\n"
+        "    '/nowhere' if 'include' in name else get_path(name, *rest, **named))\n"
+        "sys.argv[1:] = ['build_ext', '--build-temp', sys.argv[1], '--build-lib', sys.argv[1]]\n"
+        "runpy.run_path('setup.py', run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "Python.h is not in /nowhere" in done.stderr
+    assert "apt-get install python3-dev" in done.stderr
