@@ -12,7 +12,7 @@ from .catalogue import WORKLOADS, honest
 from .crew import Crew
 from .laboratory import Job, Outcome
 
-STATES_LEAST, STATES_MOST = 30, 400
+STATES_LEAST, STATES_MOST = 30, 120
 """Of one job."""
 
 
