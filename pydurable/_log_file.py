@@ -126,7 +126,7 @@ class LogFile:
 
     @property
     def dropped(self) -> int:
-        return self._file.stats().dropped if self._ready and self._file is not None else 0
+        return self._file.stats().dropped if self._ready and self._file else 0
 
     def _write_late(self, data: bytes, durable: bool) -> None:
         """Write past AppendFile: it is closed, or a signal came while it was being opened."""
@@ -319,10 +319,10 @@ class LogFile:
             if self._untidy:
                 self._untidy = False
                 self._tidy()
-        except ClosedError:
-            pass  # by another thread, or because the interpreter exits
         except Exception as error:
-            self._report(error, "looking after the file")
+            # It is closed by another thread, or because the interpreter exits.
+            if not isinstance(error, ClosedError):
+                self._report(error, "looking after the file")
         return not self._closed
 
     def _keep_open(self) -> None:
@@ -331,8 +331,7 @@ class LogFile:
             if self._failure is not None and time.monotonic() >= self._not_before:
                 self.open()
             return
-        assert self._file is not None
-        error = self._file.error
+        error = self._refusal()
         if isinstance(error, PoisonedError):
             self._give_up(error)
             raise error
@@ -343,6 +342,10 @@ class LogFile:
                 self._rotate(0, now)
             else:
                 self._moment = self._rotation.after(now)
+
+    def _refusal(self) -> Exception | None:
+        """Why AppendFile takes nothing more, which it tells who appends; None while all is well."""
+        return self._file._native.refusal() if self._file and self._file._ring.stop[0] else None
 
     def _tidy(self) -> None:
         self._files.remove_surplus()
