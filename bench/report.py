@@ -118,13 +118,13 @@ def log_tables(figures: dict[str, Any]) -> list[Table]:
     return tables
 
 
-def goal_table(outcomes: list[Outcome]) -> Table:
+def goal_table(outcomes: list[Outcome], what: str = "pydurable's group commit") -> Table:
     """Lay out the goals."""
     words = {True: "met", False: "NOT MET", None: "-"}
     rows: list[tuple[str, ...]] = [
         (o.meaning, o.goal, o.reached or "not measured", words[o.met]) for o in outcomes
     ]
-    return Table("Goals", ("pydurable's group commit", "goal", "reached", ""), rows)
+    return Table("Goals", (what, "goal", "reached", ""), rows)
 
 
 def _ratio(spread: dict[str, float] | None) -> str:

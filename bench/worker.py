@@ -8,12 +8,11 @@ import sys
 import threading
 import time
 from array import array
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from . import native
 from .cells import Slice
+from .company import company
 from .contenders import BY_NAME, Committer
 from .latency import Histogram
 
@@ -70,27 +69,6 @@ class CommittingThread(threading.Thread):
             going = now < end
         # The commit that ended at first counts, the one that outlasted the window does not.
         self.commits = len(self.times_ns) if first < end else 0
-
-
-@contextmanager
-def company(busy: bool) -> Iterator[None]:
-    """Keep a CPU-bound Python thread going beside the block."""
-    over = False
-
-    def spin() -> None:
-        count = 0
-        while not over:
-            count += 1
-
-    spinner = threading.Thread(target=spin)
-    if busy:
-        spinner.start()
-    try:
-        yield
-    finally:
-        over = True
-        if busy:
-            spinner.join()
 
 
 def run_python(task: Slice, committer: Committer) -> tuple[float, Histogram]:
