@@ -25,7 +25,7 @@ from pydurable.errors import ClosedError, DurableError, NotDurableError, Poisone
 
 __all__ = ["LogFile"]
 
-_OPEN_WAIT_S = 10.0  # for another process that rotates: a few syncs, on a busy disk
+_OPEN_WAIT_S = 60.0  # for other processes that open or rotate: some syncs each, on a busy disk
 _LOOK_WAIT_S = 0.05
 _SHORTEST_S = 0.01  # between looks
 
@@ -357,8 +357,7 @@ class LogFile:
         """Hand over what was accepted, and finish what is to be done about rotated files."""
         if self._closed:
             return
-        self._closed = True
-        self._ready = False
+        self._closed, self._ready = True, False
         try:
             # Whose turn it is may be waiting for space, until the end of the file releases it.
             with self._entered(wait=False):
