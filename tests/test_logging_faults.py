@@ -42,7 +42,7 @@ def one_line(capsys) -> str:
 @pytest.mark.parametrize("call", ["sync", "write"])
 def test_a_failing_disk_does_not_reach_the_program(path, capsys, call, sync):
     """The call returns; the error is kept, told in one line, counted; later lines are written."""
-    with durable(path, interval=0.3, sync=sync) as (handler, logger):
+    with durable(path, interval=0.3, sync=sync, method="fdatasync") as (handler, logger):
         logger.error("before")
         with testing.fail(call, errno.EIO):
             logger.error("during")
