@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,6 +30,7 @@ from pydurable import (
     StorageReport,
     testing,
 )
+from pydurable.logging import DurableHandler, HandlerStats
 from pydurable.reader import LogReader
 from pydurable.storage import Layer
 
@@ -210,6 +212,43 @@ def append(place: Path) -> None:
     assert_type(pydurable.trim_partial_line(place / "app.log"), int)
 
 
+def log_records(place: Path) -> None:
+    handler = DurableHandler(
+        place / "handler.log",
+        sync="interval",
+        sync_level="ERROR",
+        interval=0.5,
+        max_bytes=1 << 20,
+        backup_count=2,
+        compress=None,
+        on_full="block",
+        encoding="utf-8",
+        errors=None,
+        delay=False,
+    )
+    record = logging.LogRecord("program", logging.INFO, "", 1, "text", None, None)
+    assert_type(handler.terminator, str)
+    assert_type(handler.handle(record), bool)
+    assert_type(handler.emit(record), None)
+    assert_type(handler.flush(), None)
+    stats = handler.stats()
+    assert_type(stats, HandlerStats)
+    figures: list[int] = [
+        stats.records,
+        stats.waited,
+        stats.errors,
+        stats.dropped,
+        stats.lost,
+        stats.rotations,
+        stats.reopened,
+        stats.compressed,
+    ]
+    print(figures)
+    handler.close()
+    failing: Callable[[logging.LogRecord], None] = handler.handleError
+    print(failing.__name__)
+
+
 async def write_async(place: Path) -> None:
     with Log(place / "log") as log, AppendFile(place / "app.log") as file:
         assert_type(await log.commit_async(b"1"), int)
@@ -298,6 +337,7 @@ def main(place: Path) -> None:
     check(place)
     replace(place)
     append(place)
+    log_records(place)
     asyncio.run(write_async(place))
     ask(place)
     test(place)
