@@ -121,8 +121,6 @@ int pd_file_open(const char *path, const struct pd_file_options *options, struct
         const int64_t cut = pd_trim_locked(log->files.sync, error);
         rc = cut < 0 ? (int)cut : 0;
     }
-    if (rc == 0 && options->ring_paths[0])
-        rc = pd_ring_open(log, options->ring_paths, path, options->ring_bytes, error);
     if (rc == 0)
         rc = pd_log_start_serving(log, options->max_pending_bytes, error);
     if (rc < 0) {
@@ -167,6 +165,7 @@ static int swap_files(struct pd_log *log)
     /* What close reports of the old descriptors is no news: all that matters is synced. */
     struct pd_segment_files old = log->files;
     log->files = files;
+    pd_ring_move(log);
     (void)pd_segment_close_files(&old);
     return 0;
 }

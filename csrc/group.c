@@ -147,7 +147,9 @@ static bool seal(struct pd_log *log, struct pd_slot *slot)
     if (log->poisoned)
         return false;
     log->sink->seal(log, slot);
-    pd_ring_note(log, slot);
+    slot->seq = log->filling_seq;
+    if (!log->sink->ordered)
+        pd_ring_note(log, slot);
     log->last_seal_ns = pd_sys_now_ns();
     log->stats.batches++;
     log->stats.written_bytes += slot->size;

@@ -68,7 +68,7 @@ static int take_back(int fd, int64_t end, size_t done, int rc)
     return rc;
 }
 
-static int write_batch(struct pd_log *log, int fd, const struct pd_slot *slot)
+static int write_batch(struct pd_log *log, int fd, struct pd_slot *slot)
 {
     int rc = pd_io_lock(log->files.sync, PD_LOCK_WAIT);
     if (rc < 0)
@@ -77,9 +77,14 @@ static int write_batch(struct pd_log *log, int fd, const struct pd_slot *slot)
     rc = pd_sys->stat(fd, &st);
     if (rc >= 0) {
         size_t done;
-        rc = pd_io_write_counted(fd, slot->buffer.bytes, slot->size, (uint64_t)st.st_size, &done);
-        if (rc < 0)
+        slot->offset = (uint64_t)st.st_size;
+        /* Should this process be killed now, its ring says where to look for the batch. */
+        pd_ring_note(log, slot);
+        rc = pd_io_write_counted(fd, slot->buffer.bytes, slot->size, slot->offset, &done);
+        if (rc < 0) {
             rc = take_back(fd, st.st_size, done, rc);
+            pd_ring_forget_note(log, slot);
+        }
     }
     const int unlocked = pd_io_lock(log->files.sync, PD_LOCK_FREE);
     return rc < 0 ? rc : unlocked;

@@ -58,7 +58,7 @@ static void seal(struct pd_log *log, struct pd_slot *slot)
     log->marked = slot->count == 0;
 }
 
-static int write_batch(struct pd_log *log, int fd, const struct pd_slot *slot)
+static int write_batch(struct pd_log *log, int fd, struct pd_slot *slot)
 {
     (void)log;
     return pd_io_write(fd, slot->buffer.bytes, slot->size, slot->offset);

@@ -11,6 +11,7 @@
  *   wait.c      how committing threads wait for their batch
  *   rotate.c    go over to the next segment; truncate_before
  *   keeper.c    the background thread: spares, zeros ahead, interval syncs, idle watermarks
+ *   salvage.c   records that a dead process appended
  *   ring.c      records that were appended without a system call
  *   fork.c      what becomes of a log in a child process
  *
@@ -47,6 +48,7 @@ struct pd_log;
 struct pd_slot {
     struct pd_buffer buffer; /* room for the header, then frames */
     size_t used;             /* bytes of it, header included */
+    uint64_t seq;            /* its number, once it is sealed */
     uint64_t first_lsn;
     uint32_t count;
     uint32_t flags;
@@ -84,7 +86,7 @@ struct pd_sink {
     void (*seal)(struct pd_log *log, struct pd_slot *slot);
     /* Write it; without the mutex.  -ENOSPC and -EDQUOT from an ordered sink say that nothing of it
      * is in the file, so that it may be written later. */
-    int (*write)(struct pd_log *log, int fd, const struct pd_slot *slot);
+    int (*write)(struct pd_log *log, int fd, struct pd_slot *slot);
     /* Tell other processes how far it is durable; the mutex is held. */
     void (*publish)(struct pd_log *log);
 };
@@ -278,16 +280,21 @@ void pd_keeper_wake(struct pd_log *log);
 /* A batch was sealed: wake the keeper if that gives it something to do. */
 void pd_keeper_notice_write(struct pd_log *log);
 
-/* ring.c; the mutex is held in drain, settle and note. */
-/* Make the ring file at the first of the paths that works, for the target at an absolute path. */
-int pd_ring_open(struct pd_log *log, const char *const paths[2], const char *target, uint64_t bytes,
-                 struct pd_error *error);
+/* ring.c; the mutex is held in drain, settle and consume. */
+/* Map the file that is open as the ring. */
+int pd_ring_map(struct pd_log *log, uint64_t chunk_bytes);
+/* All before this position is in the file: remember it, and let chunks be used again. */
+void pd_ring_consume(struct pd_log *log, uint64_t position);
+/* The target is another file from now on. */
+void pd_ring_move(struct pd_log *log);
 /* Accept what the ring holds up to tail. */
 int pd_ring_drain(struct pd_log *log, uint64_t tail);
 /* A batch is in the file, or (NULL) perhaps nothing is on its way: move the head. */
 void pd_ring_settle(struct pd_log *log, const struct pd_slot *landed);
 /* Say in the ring what the slot's batch, which is about to be written, takes out of it. */
 void pd_ring_note(struct pd_log *log, const struct pd_slot *slot);
+/* Nothing of that batch is in the file after all. */
+void pd_ring_forget_note(struct pd_log *log, const struct pd_slot *slot);
 void pd_ring_stop(struct pd_log *log);
 /* Whether everything that was stored has reached the file. */
 bool pd_ring_is_empty(const struct pd_log *log);

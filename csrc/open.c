@@ -249,8 +249,6 @@ int pd_log_open(const char *path, const struct pd_log_options *options, struct p
     int rc = log->dir = open_directory(path, options->create, error);
     if (rc >= 0)
         rc = load(log, path, options, error);
-    if (rc == 0 && options->ring_paths[0])
-        rc = pd_ring_open(log, options->ring_paths, path, options->ring_bytes, error);
     if (rc == 0)
         rc = pd_log_start_serving(log, options->max_pending_bytes, error);
     if (rc == 0) {

@@ -69,9 +69,6 @@ struct pd_log_options {
     uint64_t commit_delay_ns; /* how long a leader waits for company */
     uint64_t segment_bytes;
     uint64_t max_pending_bytes;
-    const char *ring_paths[2]; /* where to make the ring: the first that works, NULL for none; the
-                                  log's path is absolute then */
-    uint64_t ring_bytes;       /* a multiple of four pages */
 };
 
 /* Where a record stands: its number, and the batch that it travels in. */

@@ -17,8 +17,6 @@ struct pd_file_options {
     uint64_t interval_ns;
     uint64_t commit_delay_ns;
     uint64_t max_pending_bytes;
-    const char *ring_paths[2];
-    uint64_t ring_bytes;
     uint32_t mode;     /* of a file that is made, before the umask */
     bool trim;         /* cut what follows the last newline first */
     bool refuses_full; /* a full disk ends calls with ENOSPC; otherwise they wait for room */
@@ -35,7 +33,17 @@ int pd_file_reopen(struct pd_log *log, uint64_t ring_tail, struct pd_ticket *tic
 int pd_file_fd(struct pd_log *log);
 /* Cut what follows the last newline of a file, and zero bytes there, durably: how many bytes. */
 int64_t pd_file_trim(const char *path, struct pd_error *error);
-/* The ring that appended records are stored into without a system call. */
+/* The last page of a ring's file: its size, what it begins with, and where the target's path is. */
+void pd_ring_layout(uint64_t *page_bytes, uint64_t *magic, uint64_t *path_offset);
+/* Append what a dead process left in the ring at path, and remove it: how many records.  Before the
+ * log has a ring of its own, and before anybody else uses it.  A ring whose process lives, or that
+ * is no ring of this log's or file's, is left alone. */
+int64_t pd_log_salvage(struct pd_log *log, const char *path, struct pd_error *error);
+/* Make the ring that appended records are stored into without a system call, at path, for the
+ * target at an absolute path; bytes is a multiple of four pages. */
+int pd_log_make_ring(struct pd_log *log, const char *path, const char *target, uint64_t bytes,
+                     struct pd_error *error);
+
 struct pd_ring_view {
     int fd; /* -1 if there is none */
     uint32_t chunks;

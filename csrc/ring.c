@@ -11,6 +11,7 @@
 
 #include "ring.h"
 
+#include "crc32.h"
 #include "error.h"
 #include "log.h"
 #include "sys.h"
@@ -46,8 +47,7 @@ static uint64_t skip_ends(const struct pd_log *log, uint64_t position)
     }
 }
 
-/* All before this position is in the file: remember it, and let chunks be used again. */
-static void consume(struct pd_log *log, uint64_t position)
+void pd_ring_consume(struct pd_log *log, uint64_t position)
 {
     struct pd_ring_page *page = log->ring_page;
     if (position <= page->head)
@@ -59,7 +59,8 @@ static void consume(struct pd_log *log, uint64_t position)
         cleared++;
     }
     __atomic_store_n(&page->cleared, cleared, __ATOMIC_RELEASE);
-    __atomic_store_n(&log->ring_words[PD_RING_CLEARED], cleared, __ATOMIC_RELEASE);
+    if (log->ring_words)
+        __atomic_store_n(&log->ring_words[PD_RING_CLEARED], cleared, __ATOMIC_RELEASE);
 }
 
 void pd_ring_settle(struct pd_log *log, const struct pd_slot *landed)
@@ -67,19 +68,46 @@ void pd_ring_settle(struct pd_log *log, const struct pd_slot *landed)
     if (!log->ring)
         return;
     if (landed && landed->ring_end)
-        consume(log, landed->ring_end);
+        pd_ring_consume(log, landed->ring_end);
     if (log->acked_seq == log->filling_seq && !pd_group_has_content(pd_group_filling(log)))
-        consume(log, log->ring_copied);
+        pd_ring_consume(log, log->ring_copied);
 }
 
 void pd_ring_note(struct pd_log *log, const struct pd_slot *slot)
 {
     if (!log->ring || !slot->ring_end)
         return;
-    struct pd_ring_note *note = &log->ring_page->notes[log->filling_seq % PD_RING_NOTES];
+    struct pd_ring_note *note = &log->ring_page->notes[slot->seq % PD_RING_NOTES];
     __atomic_store_n(&note->last_lsn, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&note->size, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&note->ring_end, slot->ring_end, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&note->last_lsn, slot->first_lsn + slot->count - 1, __ATOMIC_SEQ_CST);
+    if (log->sink->ordered) {
+        note->crc = pd_crc32(0, slot->buffer.bytes, slot->size);
+        const size_t begin = slot->size < sizeof note->begin ? slot->size : sizeof note->begin;
+        memcpy(note->begin, slot->buffer.bytes, begin);
+        __atomic_store_n(&note->offset, slot->offset, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&note->size, slot->size, __ATOMIC_SEQ_CST);
+    } else {
+        __atomic_store_n(&note->last_lsn, slot->first_lsn + slot->count - 1, __ATOMIC_SEQ_CST);
+    }
+}
+
+void pd_ring_forget_note(struct pd_log *log, const struct pd_slot *slot)
+{
+    if (log->ring && slot->ring_end)
+        __atomic_store_n(&log->ring_page->notes[slot->seq % PD_RING_NOTES].size, 0,
+                         __ATOMIC_SEQ_CST);
+}
+
+void pd_ring_move(struct pd_log *log)
+{
+    struct stat st;
+    if (!log->ring || pd_sys->stat(log->files.sync, &st) < 0)
+        return;
+    /* Everything noted is in the old file, and consumed. */
+    memset(log->ring_page->notes, 0, sizeof log->ring_page->notes);
+    __atomic_store_n(&log->ring_page->device, (uint64_t)st.st_dev, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&log->ring_page->inode, (uint64_t)st.st_ino, __ATOMIC_SEQ_CST);
 }
 
 void pd_ring_stop(struct pd_log *log)
@@ -142,7 +170,7 @@ static int materialize(int fd, uint64_t bytes)
     return rc;
 }
 
-static int map(struct pd_log *log, uint64_t chunk_bytes)
+int pd_ring_map(struct pd_log *log, uint64_t chunk_bytes)
 {
     int rc = 0;
     const uint64_t bytes = PD_RING_CHUNKS * chunk_bytes;
@@ -199,23 +227,23 @@ static int make(struct pd_log *log, const char *path, const char *target, uint64
     if (rc == 0)
         rc = materialize(log->ring_fd, bytes + PD_RING_PAGE);
     if (rc == 0)
-        rc = map(log, bytes / PD_RING_CHUNKS);
+        rc = pd_ring_map(log, bytes / PD_RING_CHUNKS);
     return rc == 0 ? describe(log, target) : rc;
 }
 
-int pd_ring_open(struct pd_log *log, const char *const paths[2], const char *target, uint64_t bytes,
-                 struct pd_error *error)
+int pd_log_make_ring(struct pd_log *log, const char *path, const char *target, uint64_t bytes,
+                     struct pd_error *error)
 {
-    log->ring_words = aligned_alloc(WORDS_BYTES, WORDS_BYTES);
+    if (!log->ring_words)
+        log->ring_words = aligned_alloc(WORDS_BYTES, WORDS_BYTES);
     int rc = log->ring_words ? 0 : -ENOMEM;
-    if (rc == 0)
+    if (rc == 0) {
         memset(log->ring_words, 0, WORDS_BYTES);
-    for (int i = 0; i < 2 && log->ring_words && paths[i]; i++) {
-        rc = make(log, paths[i], target, bytes);
-        if (rc == 0)
-            return 0;
-        pd_ring_release(log, false);
+        rc = make(log, path, target, bytes);
     }
+    if (rc == 0)
+        return 0;
+    pd_ring_release(log, false);
     return pd_error_os(error, rc, "making the ring of appended records", "");
 }
 
@@ -247,4 +275,11 @@ void pd_ring_abandon(struct pd_log *log)
     if (log->ring_fd >= 0)
         (void)pd_sys_posix.close(log->ring_fd);
     log->ring_fd = -1;
+}
+
+void pd_ring_layout(uint64_t *page_bytes, uint64_t *magic, uint64_t *path_offset)
+{
+    *page_bytes = PD_RING_PAGE;
+    *magic = pd_ring_magic;
+    *path_offset = offsetof(struct pd_ring_page, path);
 }

@@ -29,6 +29,7 @@ enum {
     PD_RING_CHUNKS = 4,
     PD_RING_NOTES = 4,
     PD_RING_PATH_BYTES = 2048,
+    PD_RING_BEGIN_BYTES = 64,
     PD_RING_VERSION = 1
 };
 
@@ -37,7 +38,10 @@ struct pd_ring_note {
     uint64_t last_lsn; /* a log's: of its last record; 0 while the note is being made */
     uint64_t ring_end; /* the ring is consumed up to here once the batch is in the file */
     uint64_t offset;   /* a plain file's: where the batch begins, and how long it is; */
-    uint64_t size;     /* 0 while no write is under way */
+    uint64_t size;     /* 0 while the note is being made */
+    uint32_t crc;      /* CRC-32 of the batch */
+    uint32_t zero;
+    uint8_t begin[PD_RING_BEGIN_BYTES]; /* the first bytes of it */
 };
 
 /* In the byte order of the machine: a ring never leaves it. */

@@ -115,6 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_tee(commands)
     _add_dump(commands)
     _add_verify(commands)
+    _add_recover(commands)
     _add_repair(commands)
     _add_doctor(commands)
     add_bench(commands)
@@ -195,6 +196,14 @@ def _add_verify(commands: Any) -> None:
     verify.set_defaults(run=_run_verify)
 
 
+def _add_recover(commands: Any) -> None:
+    summary = "write what dead processes had appended to a log or file"
+    recover = commands.add_parser("recover", help=summary, description=summary.capitalize() + ".")
+    recover.add_argument("path", metavar="PATH")
+    recover.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    recover.set_defaults(run=_run_recover)
+
+
 def _add_repair(commands: Any) -> None:
     summary = "copy a damaged log aside, then keep what is still good of it"
     repair = commands.add_parser("repair", help=summary, description=_sentence(summary))
@@ -257,6 +266,12 @@ def _run_verify(arguments: argparse.Namespace) -> int:
     from pydurable._cli_report import run_verify
 
     return run_verify(arguments.log, as_json=arguments.json)
+
+
+def _run_recover(arguments: argparse.Namespace) -> int:
+    from pydurable._cli_recover import run_recover
+
+    return run_recover(arguments.path, as_json=arguments.json)
 
 
 def _run_repair(arguments: argparse.Namespace) -> int:

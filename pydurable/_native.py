@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from pydurable._core import ffi, lib
@@ -124,24 +123,35 @@ class RingView(NamedTuple):
     words: memoryview
 
 
+class RingPage(NamedTuple):
+    """The last page of a ring's file."""
+
+    size: int
+    magic: int
+    path_offset: int
+
+
+def _ring_page() -> RingPage:
+    numbers = ffi.new("uint64_t[3]")
+    lib.pd_ring_layout(numbers, numbers + 1, numbers + 2)
+    return RingPage(*numbers)
+
+
+RING_PAGE = _ring_page()
+
+
 class NativeLog:
     """A ``struct pd_log``.  Each method raises what the C call reports."""
 
     __slots__ = ("__weakref__", "_log", "_path")
 
-    def __init__(
-        self, path: str, options: dict[str, int], rings: Sequence[str], *, plain: bool = False
-    ) -> None:
-        """Open a log, or with ``plain`` a file to append to; its ring is made at one of ``rings``,
-        of which there are two at the most."""
+    def __init__(self, path: str, options: dict[str, int], *, plain: bool = False) -> None:
+        """Open a log, or with ``plain`` a file to append to."""
         self._path = path
         out = ffi.new("struct pd_log **")
         error = ffi.new("struct pd_error *")
         kind = "struct pd_file_options *" if plain else "struct pd_log_options *"
         settings = ffi.new(kind, options)
-        texts = [ffi.new("char[]", _c_path(ring)) for ring in rings]
-        for i, text in enumerate(texts):
-            settings.ring_paths[i] = text
         call = lib.pd_file_open if plain else lib.pd_log_open
         if call(_c_path(path), settings, out, error) < 0:
             raise _exception(error, path)
@@ -222,6 +232,19 @@ class NativeLog:
     def fileno(self) -> int:
         """The descriptor of a plain file."""
         return int(lib.pd_file_fd(self._log))
+
+    def salvage(self, ring: str) -> int:
+        """Append what a dead process left in a ring: how many records."""
+        error = _new("struct pd_error *")
+        records = int(lib.pd_log_salvage(self._log, _c_path(ring), error))
+        if records < 0:
+            raise _exception(error, ring)
+        return records
+
+    def make_ring(self, ring: str, size: int, target: str) -> None:
+        error = _new("struct pd_error *")
+        if lib.pd_log_make_ring(self._log, _c_path(ring), _c_path(target), size, error) < 0:
+            raise _exception(error, ring)
 
     def ring(self) -> RingView:
         view = ffi.new("struct pd_ring_view *")

@@ -11,6 +11,7 @@ handler that interrupts that very step leaves its record to it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -26,7 +27,8 @@ from typing import NamedTuple
 from pydurable._flusher import Flusher
 from pydurable._native import NativeLog
 from pydurable._ring_place import ring_paths
-from pydurable.errors import FullError
+from pydurable._salvage import salvage
+from pydurable.errors import DurableError, FullError
 
 __all__ = ["AppendRing", "NoRing", "crc32", "open_with_ring", "pack_frame"]
 
@@ -242,6 +244,13 @@ class AppendRing:
         return True
 
 
+class Opened(NamedTuple):
+    native: NativeLog
+    ring: AppendRing | NoRing
+    recovered: int
+    """Records of dead processes that were appended."""
+
+
 def open_with_ring(
     path: str,
     options: dict[str, int],
@@ -250,14 +259,30 @@ def open_with_ring(
     interval: float,
     plain: bool = False,
     on_full: str = "block",
-) -> tuple[NativeLog, AppendRing | NoRing]:
-    """Open a log, or with ``plain`` a file to append to, and the ring of what is appended."""
-    if not ring:
-        return NativeLog(path, options, (), plain=plain), NoRing()
-    path = os.path.abspath(path)
-    options = {**options, "ring_bytes": ring_bytes(options["max_pending_bytes"])}
-    native = NativeLog(path, options, ring_paths(path, inside=not plain), plain=plain)
-    return native, AppendRing(native, interval, on_full)
+) -> Opened:
+    """Open a log, or with ``plain`` a file to append to; append what dead processes had accepted;
+    make a ring for what is appended now."""
+    target = os.path.abspath(path)
+    native = NativeLog(path, options, plain=plain)
+    try:
+        recovered = salvage(native, target, options, plain=plain)
+        if not ring:
+            return Opened(native, NoRing(), recovered)
+        _make_ring(native, target, options["max_pending_bytes"], inside=not plain)
+    except BaseException:
+        with contextlib.suppress(DurableError, OSError):
+            native.close(0)
+        raise
+    return Opened(native, AppendRing(native, interval, on_full), recovered)
+
+
+def _make_ring(native: NativeLog, target: str, max_pending_bytes: int, *, inside: bool) -> None:
+    """Make it at the best place that works."""
+    *better, last = ring_paths(target, inside=inside)
+    for path in better:
+        with contextlib.suppress(OSError):
+            return native.make_ring(path, ring_bytes(max_pending_bytes), target)
+    return native.make_ring(last, ring_bytes(max_pending_bytes), target)
 
 
 def _close_in_child() -> None:

@@ -160,7 +160,7 @@ class AppendFile(AsyncFile, io.BufferedIOBase):
         _open_files.add(self)
 
     def _open(self) -> None:
-        self._native, self._ring = open_with_ring(
+        self._native, self._ring, self._recovered = open_with_ring(
             self._absolute,
             self._options,
             ring=self._ring_wanted,
@@ -290,6 +290,11 @@ class AppendFile(AsyncFile, io.BufferedIOBase):
     def sync_method(self) -> str:
         """The method in use: the one asked for, or what ``"auto"`` chose."""
         return self._method
+
+    @property
+    def recovered_records(self) -> int:
+        """Records that a dead process had appended, and that opening this file wrote into it."""
+        return self._recovered
 
     def stats(self) -> AppendStats:
         """Counts and flush times since this process opened the file."""

@@ -134,7 +134,8 @@ class Log(AsyncLog):
             require_honoured_flushes(self._path)
         else:
             warn_unless_honoured(self._path)
-        self._native, self._ring = open_with_ring(self._path, options, ring=ring, interval=interval)
+        opened = open_with_ring(self._path, options, ring=ring, interval=interval)
+        self._native, self._ring, self._recovered = opened
         info = self._native.info()
         self._max_record_bytes = int(info.max_record_bytes)
         self._method = METHOD_NAMES[info.method]
@@ -193,9 +194,10 @@ class Log(AsyncLog):
 
         It comes after everything this log accepted before, reaches the operating system within
         ``interval`` seconds (with the next :meth:`commit` or :meth:`sync` at the latest) and is
-        durable when either of those returns.  Until then a crash of this process loses it.  A
-        record larger than an eighth of ``max_pending_bytes``, or one that finds the memory for
-        waiting records full, is handed to the file first and takes as long as that does.
+        durable when either of those returns.  It survives SIGKILL, a segmentation fault and
+        ``os._exit`` of this process: the next opener of the log writes it.  A crash of the machine
+        before the next flush loses it.  A record larger than a sixteenth of ``max_pending_bytes``,
+        or one that finds the ring full, is handed to the file first and takes as long as that does.
 
         >>> import tempfile
         >>> with Log(tempfile.mkdtemp() + "/log") as log:
@@ -280,6 +282,11 @@ class Log(AsyncLog):
     def torn_bytes(self) -> int:
         """Bytes of unfinished batches, promised to nobody, that recovery left behind at open."""
         return self._torn_bytes
+
+    @property
+    def recovered_records(self) -> int:
+        """Records that a dead process had appended, and that opening this log wrote into it."""
+        return self._recovered
 
     def stats(self) -> Stats:
         """Counts and flush times since the log was opened."""
