@@ -259,9 +259,6 @@ class AppendFile(AsyncFile, io.BufferedIOBase):
         """The descriptor of the file; it changes with :meth:`reopen`."""
         return self._usable().fileno()
 
-    def isatty(self) -> bool:
-        return False
-
     def readable(self) -> bool:
         return False
 
@@ -398,7 +395,6 @@ class AppendFile(AsyncFile, io.BufferedIOBase):
 @atexit.register
 def _close_all() -> None:
     """Close what is still open, so that nothing that was appended is lost at exit."""
-    with contextlib.ExitStack() as files:
-        # On its way out the stack closes each file, also behind one that raises.
+    with contextlib.ExitStack() as files:  # which closes each, also behind one that raises
         for file in list(_open_files):
             files.callback(file.close)
