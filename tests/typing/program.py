@@ -70,6 +70,7 @@ def write(place: Path) -> None:
         assert_type(log.sync_method, str)
         assert_type(log.max_record_bytes, int)
         assert_type(log.torn_bytes, int)
+        assert_type(log.recovered_records, int)
         show(log.stats())
         try:
             Log(place / "log")
