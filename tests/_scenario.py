@@ -11,6 +11,8 @@ from pathlib import Path
 import pydurable
 
 SEGMENT_BYTES = 64 << 10
+PATIENCE_S = 60
+"""How long anything may take that ends by itself."""
 LARGE = 9000
 """Bytes of a large record: seven fill a segment."""
 
@@ -136,8 +138,7 @@ def resources() -> tuple[int, int]:
 
 def check_resources(before: tuple[int, int]) -> None:
     """Nothing is left behind; a joined thread may take a moment to leave the process's list."""
-    for _ in range(1000):
-        if resources() == before:
-            return
+    until = time.monotonic() + PATIENCE_S
+    while resources() != before and time.monotonic() < until:
         time.sleep(0.001)
     assert resources() == before, "descriptors or threads are left behind"
