@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,37 +44,33 @@ class Row(NamedTuple):
 
 def _copy(folder: Path) -> Row:
     memory = memoryview(bytearray(len(LINE)))
-
-    def call() -> None:
-        memory[:] = LINE
-
-    return Row(call, lambda: None)
+    return Row(partial(memory.__setitem__, slice(None), LINE), lambda: None)
 
 
 def _os_write(folder: Path) -> Row:
     descriptor = os.open(folder / "file", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    return Row(lambda: os.write(descriptor, LINE), lambda: os.close(descriptor))
+    return Row(partial(os.write, descriptor, LINE), partial(os.close, descriptor))
 
 
 def _append_file(folder: Path) -> Row:
     from pydurable import AppendFile
 
     file = AppendFile(folder / "file", interval=0.1)
-    return Row(lambda: file.append(LINE), file.close)
+    return Row(partial(file.append, LINE), file.close)
 
 
 def _append_file_commit(folder: Path) -> Row:
     from pydurable import AppendFile
 
     file = AppendFile(folder / "file", sync="group")
-    return Row(lambda: file.commit(LINE), file.close)
+    return Row(partial(file.commit, LINE), file.close)
 
 
 def _append_log(folder: Path) -> Row:
     from pydurable import Log
 
     log = Log(folder / "log", sync="interval", interval=0.1)
-    return Row(lambda: log.append(LINE), log.close)
+    return Row(partial(log.append, LINE), log.close)
 
 
 def _logger(handler: logging.Handler) -> logging.Logger:
@@ -85,7 +82,7 @@ def _logger(handler: logging.Handler) -> logging.Logger:
 def _file_handler(folder: Path) -> Row:
     handler = logging.FileHandler(folder / "file")
     logger = _logger(handler)
-    return Row(lambda: logger.info(TEXT), handler.close)
+    return Row(partial(logger.info, TEXT), handler.close)
 
 
 def _queue_handler(folder: Path) -> Row:
@@ -99,7 +96,7 @@ def _queue_handler(folder: Path) -> Row:
         listener.stop()
         handler.close()
 
-    return Row(lambda: logger.info(TEXT), close)
+    return Row(partial(logger.info, TEXT), close)
 
 
 def _picologging(folder: Path) -> Row:
@@ -108,7 +105,7 @@ def _picologging(folder: Path) -> Row:
     handler = picologging.FileHandler(str(folder / "file"))
     logger = picologging.Logger("bench", picologging.INFO)
     logger.addHandler(handler)
-    return Row(lambda: logger.info(TEXT), handler.close)
+    return Row(partial(logger.info, TEXT), handler.close)
 
 
 def _loguru(folder: Path) -> Row:
@@ -116,7 +113,7 @@ def _loguru(folder: Path) -> Row:
 
     logger.remove()
     sink = logger.add(folder / "file", format="{message}")
-    return Row(lambda: logger.info(TEXT), lambda: logger.remove(sink))
+    return Row(partial(logger.info, TEXT), partial(logger.remove, sink))
 
 
 ROWS: dict[str, Callable[[Path], Row]] = {

@@ -11,7 +11,7 @@
 
 #include "ring.h"
 
-#include "crc32.h"
+#include "adler32.h"
 #include "error.h"
 #include "log.h"
 #include "sys.h"
@@ -82,7 +82,7 @@ void pd_ring_note(struct pd_log *log, const struct pd_slot *slot)
     __atomic_store_n(&note->size, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&note->ring_end, slot->ring_end, __ATOMIC_SEQ_CST);
     if (log->sink->ordered) {
-        note->crc = pd_crc32(0, slot->buffer.bytes, slot->size);
+        note->crc = pd_crc32c(0, slot->buffer.bytes, slot->size);
         const size_t begin = slot->size < sizeof note->begin ? slot->size : sizeof note->begin;
         memcpy(note->begin, slot->buffer.bytes, begin);
         __atomic_store_n(&note->offset, slot->offset, __ATOMIC_SEQ_CST);
@@ -193,7 +193,9 @@ static int describe(struct pd_log *log, const char *target)
         rc = pd_sys_boot_id(page->boot);
     if (rc < 0)
         return rc;
-    page->salt |= 1; /* so that no frame begins with eight zero bytes */
+    /* A sum of Adler-32 to begin with; not zero, so that no frame begins with eight zero bytes. */
+    page->salt = (page->salt >> 16) % PD_ADLER32_BASE << 16 |
+                 (1 + (page->salt & 0xffff) % (PD_ADLER32_BASE - 1));
     page->version = PD_RING_VERSION;
     page->chunks = PD_RING_CHUNKS;
     page->chunk_bytes = log->ring_chunk;

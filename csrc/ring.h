@@ -10,7 +10,7 @@
  *      | chunk 0     | chunk 1     |         | header page |
  *      +-------------+-------------+-- - - --+-------------+
  *
- *   frame: u32 length, u32 CRC-32 (zlib's) of the data with the ring's salt as its start, data.
+ *   frame: u32 length, u32 Adler-32 of the data with the ring's salt as its start, data.
  *   Eight zero bytes, or the end of the chunk, end the frames of a chunk; what was consumed is
  *   zeroed before it is used again.  So a frame that a kill left half stored ends the walk.
  *
@@ -39,7 +39,7 @@ struct pd_ring_note {
     uint64_t ring_end; /* the ring is consumed up to here once the batch is in the file */
     uint64_t offset;   /* a plain file's: where the batch begins, and how long it is; */
     uint64_t size;     /* 0 while the note is being made */
-    uint32_t crc;      /* CRC-32 of the batch */
+    uint32_t crc;      /* CRC32C of the batch */
     uint32_t zero;
     uint8_t begin[PD_RING_BEGIN_BYTES]; /* the first bytes of it */
 };

@@ -8,7 +8,7 @@
 
 #include "log.h"
 
-#include "crc32.h"
+#include "adler32.h"
 #include "error.h"
 #include "sys.h"
 
@@ -78,8 +78,8 @@ static uint64_t frame_bytes(const struct pd_log *log, uint64_t at)
     const uint64_t size = pd_get32(frame);
     if (size > rest - PD_RING_FRAME_BYTES)
         return 0;
-    const uint32_t crc = pd_crc32(log->ring_page->salt, frame + PD_RING_FRAME_BYTES, (size_t)size);
-    return crc == pd_get32(frame + 4) ? PD_RING_FRAME_BYTES + size : 0;
+    const uint32_t sum = pd_adler32(log->ring_page->salt, frame + PD_RING_FRAME_BYTES, (size_t)size);
+    return sum == pd_get32(frame + 4) ? PD_RING_FRAME_BYTES + size : 0;
 }
 
 /* Where the frames from the head on end.  What was left half stored is taken away, so that the
@@ -128,7 +128,7 @@ static int look_for(struct pd_log *log, const struct pd_ring_note *note)
         return -ENOMEM;
     const ssize_t n = pd_io_read(fd, bytes, (size_t)note->size, note->offset);
     const bool there =
-        n == (ssize_t)note->size && pd_crc32(0, bytes, (size_t)note->size) == note->crc;
+        n == (ssize_t)note->size && pd_crc32c(0, bytes, (size_t)note->size) == note->crc;
     free(bytes);
     return n < 0 ? (int)n : there;
 }

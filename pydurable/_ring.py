@@ -12,6 +12,7 @@ handler that interrupts that very step leaves its record to it.
 from __future__ import annotations
 
 import contextlib
+import contextlib
 import errno
 import mmap
 import os
@@ -30,11 +31,12 @@ from pydurable._ring_place import ring_paths
 from pydurable._salvage import salvage
 from pydurable.errors import DurableError, FullError
 
-__all__ = ["AppendRing", "NoRing", "crc32", "open_with_ring", "pack_frame"]
+__all__ = ["AppendRing", "NoRing", "adler32", "open_with_ring", "pack_frame"]
 
 pack_frame = struct.Struct("=II").pack
-crc32 = zlib.crc32
+adler32 = zlib.adler32
 FRAME_BYTES = 8
+_MADV_POPULATE_WRITE = 23  # madvise(2); the mmap module has no name for it
 CHUNKS = 4
 
 _STOP = 0
@@ -56,7 +58,16 @@ def ring_bytes(max_pending_bytes: int) -> int:
 
 def frame(data: bytes, salt: int) -> bytes:
     """A record as it lies in the ring; it certifies itself, for a kill can cut it short."""
-    return pack_frame(len(data), crc32(data, salt)) + data
+    return pack_frame(len(data), adler32(data, salt)) + data
+
+
+def _map_at_once(chunk: mmap.mmap) -> None:
+    """Map the pages of a chunk now, or the first store into each takes a fault: with lines of 100
+    bytes one in forty, which would be the 99th percentile of appending."""
+    if sys.platform == "linux":
+        # Linux 5.14 has it; what is refused is paid later, page by page.
+        with contextlib.suppress(OSError):
+            chunk.madvise(_MADV_POPULATE_WRITE)
 
 
 def _always_full(_frame: bytes) -> int:
@@ -109,6 +120,7 @@ class AppendRing:
             mmap.mmap(view.fd, self._size, offset=i * self._size) for i in range(view.chunks)
         ]
         for chunk in self._chunks:
+            _map_at_once(chunk)
             chunk.seek(self._size)  # full until its turn comes
         self._lock = threading.RLock()
         self._turning = False

@@ -17,7 +17,7 @@ from pydurable import _native, _options
 from pydurable._async import AsyncFile
 from pydurable._method_cache import choose
 from pydurable._native import METHOD_NAMES, METHODS
-from pydurable._ring import crc32, open_with_ring, pack_frame
+from pydurable._ring import adler32, open_with_ring, pack_frame
 from pydurable._storage import require_honoured_flushes, warn_unless_honoured
 from pydurable.errors import ClosedError, DurableError
 
@@ -192,7 +192,7 @@ class AppendFile(AsyncFile, io.BufferedIOBase):
         ring = self._ring
         try:
             if not ring.stop[0]:
-                ring.write(pack_frame(len(record), crc32(record, ring.salt)) + record)
+                ring.write(pack_frame(len(record), adler32(record, ring.salt)) + record)
                 return
         except (ValueError, struct.error):
             pass  # the ring has no room for it at this moment, or never has

@@ -1,5 +1,6 @@
-/* test_crc32c.c - the checksum against published values, and its two implementations against each
+/* test_crc32c.c - the checksums against published values, and its two implementations against each
  * other. */
+#include "adler32.h"
 #include "check.h"
 #include "pydurable.h"
 
@@ -82,9 +83,38 @@ static void continued_in_pieces(void)
         }
 }
 
+/* RFC 1950, 8.2: two sums, each reduced with every byte. */
+static uint32_t adler_by_definition(uint32_t start, const uint8_t *data, size_t size)
+{
+    uint32_t first = start & 0xffff, second = start >> 16;
+    for (size_t i = 0; i < size; i++) {
+        first = (first + data[i]) % PD_ADLER32_BASE;
+        second = (second + first) % PD_ADLER32_BASE;
+    }
+    return second << 16 | first;
+}
+
+static void adler_of_every_start(void)
+{
+    static uint8_t ones[20000];
+    memset(ones, 0xff, sizeof ones);
+    fill_noise();
+    CHECK_EQUAL(pd_adler32(1, "Wikipedia", 9), 0x11e60398u);
+    CHECK_EQUAL(pd_adler32(77, "", 0), 77);
+    static const uint32_t starts[] = {1, 0xfff0fff0u, 0x00010000u, 0x12345678u};
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+        for (size_t size = 1; size <= sizeof noise; size += 333) {
+            const uint32_t expected = adler_by_definition(starts[i], noise, size);
+            CHECK_EQUAL(pd_adler32(starts[i], noise, size), expected);
+            CHECK_EQUAL(pd_adler32(starts[i], ones, 4 * size),
+                        adler_by_definition(starts[i], ones, 4 * size));
+        }
+}
+
 const struct test crc32c_tests[] = {
     {"both implementations give the published checksums", published_vectors},
     {"both agree with the definition for every length and alignment", every_length_and_alignment},
     {"a checksum continued in pieces is that of the whole", continued_in_pieces},
+    {"Adler-32 is what its definition gives, from every start", adler_of_every_start},
     {NULL, NULL},
 };
