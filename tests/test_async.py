@@ -120,7 +120,7 @@ def test_nothing_is_told_before_its_flush(log_path: Path, faults: Faults) -> Non
     async def main() -> None:
         with open_log(log_path) as log:
             await log.commit_async(record(1))
-            faults.delay("fdatasync", 300)
+            faults.delay("fdatasync", 1000)
             task = asyncio.ensure_future(log.commit_async(record(2)))
             await until(lambda: log.next_lsn == 3)
             turns = 0

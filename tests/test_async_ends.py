@@ -27,7 +27,7 @@ def test_cancelling_a_task_does_not_cancel_the_write(log_path: Path, faults: Fau
     async def main() -> None:
         with open_log(log_path) as log:
             await log.commit_async(record(1))
-            faults.delay("fdatasync", 300)
+            faults.delay("fdatasync", 1000)
             doomed = asyncio.ensure_future(log.commit_async(record(2)))
             other = asyncio.ensure_future(log.commit_async(record(3)))
             hurried = asyncio.ensure_future(

@@ -27,7 +27,7 @@ def test_every_call_does_what_the_plain_one_does(path: Path, sync: str, ring: bo
     """Bytes in the order of the calls, those in the ring included, and None for each."""
 
     async def main() -> None:
-        with AppendFile(path, sync=sync, ring=ring) as file:
+        with AppendFile(path, sync=sync, method="fdatasync", ring=ring) as file:
             file.append(b"1\n")
             assert await file.commit_async(b"2\n") is None
             together = await asyncio.gather(
@@ -49,7 +49,7 @@ def test_commits_of_one_turn_share_a_write_and_a_flush(path: Path) -> None:
     """A hundred tasks in step: one batch a turn, under "each" one for every commit."""
 
     async def main(sync: str, batches: int) -> None:
-        with AppendFile(path, sync=sync) as file:
+        with AppendFile(path, sync=sync, method="fdatasync") as file:
             await file.commit_async(b"first\n")
             before = file.stats()
             await asyncio.gather(*(file.commit_async(b"%d\n" % i) for i in range(100)))
@@ -67,9 +67,9 @@ def test_nothing_is_told_before_its_flush(path: Path, faults: Faults) -> None:
     waits does not take its line away."""
 
     async def main() -> None:
-        with AppendFile(path, sync="group") as file:
+        with AppendFile(path, sync="group", method="fdatasync") as file:
             await file.commit_async(b"1\n")
-            faults.delay("fdatasync", 300)
+            faults.delay("fdatasync", 1000)
             kept = asyncio.ensure_future(file.commit_async(b"2\n"))
             doomed = asyncio.ensure_future(file.commit_async(b"3\n"))
             await until(lambda: path.stat().st_size > 2)
@@ -87,7 +87,7 @@ def test_poison_and_closing_end_those_that_wait(path: Path, faults: Faults) -> N
     """PoisonedError for each after a failed flush; ClosedError after close."""
 
     async def main() -> None:
-        file = AppendFile(path, sync="group")
+        file = AppendFile(path, sync="group", method="fdatasync")
         await file.commit_async(b"1\n")
         faults.fail("fdatasync", errno.EIO)
         calls = (file.commit_async(b"x\n") for _ in range(20))
@@ -107,7 +107,7 @@ def test_who_finds_no_room_waits_in_the_loop(path: Path, faults: Faults) -> None
     """Far more than max_pending_bytes at once: the loop goes on, and each line is there once."""
 
     async def main() -> None:
-        with AppendFile(path, sync="group", max_pending_bytes=256 << 10) as file:
+        with AppendFile(path, sync="group", method="fdatasync", max_pending_bytes=256 << 10) as file:
             await file.commit_async(b"first\n")
             faults.delay("fdatasync", 20, times=10)
             turns = 0
