@@ -1,5 +1,6 @@
 /*
- * adler32.h - the checksum that Python's zlib.adler32 computes (RFC 1950), for the frames of a ring.
+ * adler32.h - the checksum that Python's zlib.adler32 computes (RFC 1950), for the frames of a
+ * ring.
  *
  * A frame that a kill left half stored has zeros in place of some of its bytes.  The sum of up to
  * 256 missing bytes cannot be a multiple of the base, so that none of them goes unnoticed; of a

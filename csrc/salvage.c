@@ -78,7 +78,8 @@ static uint64_t frame_bytes(const struct pd_log *log, uint64_t at)
     const uint64_t size = pd_get32(frame);
     if (size > rest - PD_RING_FRAME_BYTES)
         return 0;
-    const uint32_t sum = pd_adler32(log->ring_page->salt, frame + PD_RING_FRAME_BYTES, (size_t)size);
+    const uint32_t sum =
+        pd_adler32(log->ring_page->salt, frame + PD_RING_FRAME_BYTES, (size_t)size);
     return sum == pd_get32(frame + 4) ? PD_RING_FRAME_BYTES + size : 0;
 }
 

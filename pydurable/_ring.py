@@ -12,7 +12,6 @@ handler that interrupts that very step leaves its record to it.
 from __future__ import annotations
 
 import contextlib
-import contextlib
 import errno
 import mmap
 import os

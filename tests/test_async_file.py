@@ -107,7 +107,9 @@ def test_who_finds_no_room_waits_in_the_loop(path: Path, faults: Faults) -> None
     """Far more than max_pending_bytes at once: the loop goes on, and each line is there once."""
 
     async def main() -> None:
-        with AppendFile(path, sync="group", method="fdatasync", max_pending_bytes=256 << 10) as file:
+        with AppendFile(
+            path, sync="group", method="fdatasync", max_pending_bytes=256 << 10
+        ) as file:
             await file.commit_async(b"first\n")
             faults.delay("fdatasync", 20, times=10)
             turns = 0
