@@ -118,7 +118,11 @@ class RotatedFiles:
     def _listed(self) -> list[_SetAside]:
         """What was set aside, the oldest first."""
         found: set[_SetAside] = set()
-        for name in os.listdir(self._directory):
+        try:
+            names = os.listdir(self._directory)
+        except FileNotFoundError:
+            names = []  # the directory was removed, and with it what was set aside
+        for name in names:
             match = name.startswith(self._base) and _NAME.fullmatch(name, len(self._base))
             if match:
                 plain = os.path.join(self._directory, name.removesuffix(match["packed"] or ""))
