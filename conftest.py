@@ -22,6 +22,14 @@ collect_ignore = ["docs/reference.md", "docs/build_reference.py"]
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="pydurable-cache-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
+# Nor do the rings of processes that tests kill, which would wait for their files' next openers.
+# The workers of a run inherit the folder from the process that starts them, which removes it.
+if not os.environ.get("PYTEST_XDIST_WORKER"):
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    rings = tempfile.mkdtemp(prefix="pydurable-rings-", dir=memory)
+    os.environ["PYDURABLE_RING_DIR"] = rings
+    atexit.register(shutil.rmtree, rings, ignore_errors=True)
+
 
 @pytest.fixture(autouse=True)
 def _examples_leave_nothing_behind(

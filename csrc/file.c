@@ -198,3 +198,13 @@ int pd_file_reopen(struct pd_log *log, uint64_t ring_tail, struct pd_ticket *tic
     pd_log_leave(log);
     return rc;
 }
+
+int pd_boot_id(uint8_t *id)
+{
+    return pd_sys_boot_id(id);
+}
+
+uint64_t pd_file_born(int fd)
+{
+    return pd_sys_born(fd);
+}

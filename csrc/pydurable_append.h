@@ -35,6 +35,10 @@ int pd_file_fd(struct pd_log *log);
 int64_t pd_file_trim(const char *path, struct pd_error *error);
 /* The last page of a ring's file: its size, what it begins with, and where the target's path is. */
 void pd_ring_layout(uint64_t *page_bytes, uint64_t *magic, uint64_t *path_offset);
+/* Which run of the machine this is: sixteen bytes. */
+int pd_boot_id(uint8_t *id);
+/* When a file was made; 0 where the filesystem does not say. */
+uint64_t pd_file_born(int fd);
 /* Append what a dead process left in the ring at path, and remove it: how many records.  Before the
  * log has a ring of its own, and before anybody else uses it.  A ring whose process lives, or that
  * is no ring of this log's or file's, is left alone. */

@@ -108,6 +108,7 @@ void pd_ring_move(struct pd_log *log)
     memset(log->ring_page->notes, 0, sizeof log->ring_page->notes);
     __atomic_store_n(&log->ring_page->device, (uint64_t)st.st_dev, __ATOMIC_SEQ_CST);
     __atomic_store_n(&log->ring_page->inode, (uint64_t)st.st_ino, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&log->ring_page->born, pd_sys_born(log->files.sync), __ATOMIC_SEQ_CST);
 }
 
 void pd_ring_stop(struct pd_log *log)
@@ -186,7 +187,8 @@ static int describe(struct pd_log *log, const char *target)
 {
     struct pd_ring_page *page = log->ring_page;
     struct stat st;
-    int rc = pd_sys->stat(log->dir >= 0 ? log->dir : log->files.sync, &st);
+    const int fd = log->dir >= 0 ? log->dir : log->files.sync;
+    int rc = pd_sys->stat(fd, &st);
     if (rc == 0)
         rc = pd_sys->random(&page->salt, sizeof page->salt);
     if (rc == 0)
@@ -203,6 +205,7 @@ static int describe(struct pd_log *log, const char *target)
     page->pid = (uint64_t)pd_sys_pid();
     page->device = (uint64_t)st.st_dev;
     page->inode = (uint64_t)st.st_ino;
+    page->born = pd_sys_born(fd);
     memcpy(page->uuid, log->uuid, sizeof page->uuid);
     if (strlen(target) >= sizeof page->path)
         return -ENAMETOOLONG;

@@ -57,6 +57,7 @@ struct pd_ring_page {
     uint64_t device; /* of the target, or of the log's directory */
     uint64_t inode;
     uint8_t uuid[16]; /* of a log */
+    uint64_t born;    /* when the target was made, for inodes are used again; 0 if unknown */
     uint64_t stop;    /* nonzero once append has to ask why it may not */
     uint64_t head;    /* the position up to which everything is in the file */
     uint64_t cleared; /* activations below it may be used: their chunks are zeroed */

@@ -96,6 +96,8 @@ void pd_sys_unmap(void *address, size_t size);
 int64_t pd_sys_pid(void);
 /* What is the same for every process until the machine starts anew: 0 or -errno. */
 int pd_sys_boot_id(uint8_t out[16]);
+/* When a file was made, in nanoseconds of the clock; 0 where the filesystem does not say. */
+uint64_t pd_sys_born(int fd);
 size_t pd_sys_cores(void);    /* that are online, 1 at the least */
 uint64_t pd_sys_now_ns(void); /* monotonic */
 void pd_sys_sleep_ns(uint64_t ns);

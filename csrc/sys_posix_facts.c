@@ -1,4 +1,4 @@
-/* sys_posix_facts.c - what statx(2) tells of a path beyond stat(2): for reports. */
+/* sys_posix_facts.c - what statx(2) tells of a path beyond stat(2): and when a file was made. */
 #if defined(__linux__)
 #define _GNU_SOURCE
 #elif defined(__APPLE__)
@@ -6,6 +6,7 @@
 #endif
 
 #include "storage.h"
+#include "sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,13 +21,15 @@
 enum {
     STATX_BYTES = 256,
     AT_MASK = 0x00,
+    AT_BORN_S = 0x50,
+    AT_BORN_NS = 0x58,
     AT_MOUNT = 0x90,
     AT_DIO_MEM = 0x98,
     AT_DIO_OFFSET = 0x9c,
     AT_ATOMIC_MIN = 0xa8,
     AT_ATOMIC_MAX = 0xac
 };
-enum { ASK_MOUNT = 0x1000, ASK_DIO = 0x2000, ASK_ATOMIC = 0x10000 };
+enum { ASK_BORN = 0x800, ASK_MOUNT = 0x1000, ASK_DIO = 0x2000, ASK_ATOMIC = 0x10000 };
 
 static uint32_t word(const unsigned char *bytes, size_t at)
 {
@@ -60,5 +63,27 @@ int pd_path_facts(const char *path, struct pd_path_facts *out)
 #else
     (void)path;
     return -ENOSYS;
+#endif
+}
+
+uint64_t pd_sys_born(int fd)
+{
+#if defined(__APPLE__)
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return 0;
+    return (uint64_t)st.st_birthtimespec.tv_sec * 1000000000u +
+           (uint64_t)st.st_birthtimespec.tv_nsec;
+#elif defined(SYS_statx)
+    unsigned char answer[STATX_BYTES] = {0};
+    uint64_t seconds;
+    if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, ASK_BORN, answer) < 0 ||
+        !(word(answer, AT_MASK) & ASK_BORN))
+        return 0;
+    memcpy(&seconds, answer + AT_BORN_S, sizeof seconds);
+    return seconds * 1000000000u + word(answer, AT_BORN_NS);
+#else
+    (void)fd;
+    return 0;
 #endif
 }

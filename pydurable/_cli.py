@@ -53,9 +53,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except (DurableError, OSError, ValueError) as error:
-        # The message may have nowhere to go either, and there is nobody left to be told.
-        with contextlib.suppress(OSError):
-            print(f"pydurable: {describe(error)}", file=sys.stderr, flush=True)
+        complain(error)
         return DAMAGED
     else:
         return code
@@ -68,6 +66,13 @@ def _joined(words: Sequence[str]) -> list[str]:
     count = len(DEMO_LAYERS.split())
     first = " ".join(words[:count])
     return [first, *words[count:]] if first == DEMO_LAYERS else list(words)
+
+
+def complain(error: BaseException) -> None:
+    """Print an error in one line."""
+    # The message may have nowhere to go either, and there is nobody left to be told.
+    with contextlib.suppress(OSError):
+        print(f"pydurable: {describe(error)}", file=sys.stderr, flush=True)
 
 
 def describe(error: BaseException) -> str:
@@ -199,7 +204,14 @@ def _add_verify(commands: Any) -> None:
 def _add_recover(commands: Any) -> None:
     summary = "write what dead processes had appended to a log or file"
     recover = commands.add_parser("recover", help=summary, description=summary.capitalize() + ".")
-    recover.add_argument("path", metavar="PATH")
+    what = recover.add_mutually_exclusive_group()
+    what.add_argument(
+        "path",
+        metavar="PATH",
+        nargs="?",
+        help="log or file (default: list what is to recover)",
+    )
+    what.add_argument("--all", action="store_true", help="recover every log and file that exists")
     recover.add_argument("--json", action="store_true", help="print the outcome as JSON")
     recover.set_defaults(run=_run_recover)
 
@@ -269,9 +281,12 @@ def _run_verify(arguments: argparse.Namespace) -> int:
 
 
 def _run_recover(arguments: argparse.Namespace) -> int:
-    from pydurable._cli_recover import run_recover
+    from pydurable._cli_recover import run_recover, run_recover_all, run_recover_list
 
-    return run_recover(arguments.path, as_json=arguments.json)
+    if arguments.path is not None:
+        return run_recover(arguments.path, as_json=arguments.json)
+    run = run_recover_all if arguments.all else run_recover_list
+    return run(as_json=arguments.json)
 
 
 def _run_repair(arguments: argparse.Namespace) -> int:

@@ -358,16 +358,15 @@ class LogFile:
         if self._closed:
             return
         self._closed, self._ready = True, False
-        was_open = False
+        file = None
         try:
             # Whose turn it is may be waiting for space, until the end of the file releases it.
             with self._entered(wait=False):
-                was_open = self._file is not None
-                if self._file is not None:
-                    self._file.close()
+                if (file := self._file) is not None:
+                    file.close()
         finally:
             self._keeper.stop()
-            if was_open and self._files.needs_care:
+            if file is not None and self._files.needs_care:
                 self._tidy()
 
     def forget_parent(self) -> None:

@@ -5,6 +5,7 @@ Together with _native_replace.py the only code that touches the core.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from typing import Any, NamedTuple, NoReturn
@@ -138,6 +139,35 @@ def _ring_page() -> RingPage:
 
 
 RING_PAGE = _ring_page()
+
+
+@functools.cache
+def boot_id() -> bytes:
+    """Which run of the machine this is; empty if that cannot be known."""
+    out = ffi.new("uint8_t[16]")
+    return bytes(out) if lib.pd_boot_id(out) >= 0 else b""
+
+
+class FileIdentity(NamedTuple):
+    """What tells a file from all others; an inode alone is used again once its file is gone."""
+
+    device: int
+    inode: int
+    born: int
+    """When it was made; 0 where the filesystem does not say."""
+
+
+def identity(fd: int) -> FileIdentity:
+    status = os.fstat(fd)
+    return FileIdentity(status.st_dev, status.st_ino, int(lib.pd_file_born(fd)))
+
+
+def identity_at(path: str) -> FileIdentity:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return identity(fd)
+    finally:
+        os.close(fd)
 
 
 class NativeLog:

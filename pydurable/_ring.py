@@ -25,8 +25,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pydurable._flusher import Flusher
-from pydurable._native import NativeLog
-from pydurable._ring_place import ring_paths
+from pydurable._native import NativeLog, identity, identity_at
+from pydurable._ring_place import Target, ring_paths
 from pydurable._salvage import salvage
 from pydurable.errors import DurableError, FullError
 
@@ -273,13 +273,14 @@ def open_with_ring(
 ) -> Opened:
     """Open a log, or with ``plain`` a file to append to; append what dead processes had accepted;
     make a ring for what is appended now."""
-    target = os.path.abspath(path)
     native = NativeLog(path, options, plain=plain)
     try:
-        recovered = salvage(native, target, options, plain=plain)
+        here = identity(native.fileno()) if plain else identity_at(path)
+        target = Target(os.path.abspath(path), here, is_log=not plain)
+        recovered = salvage(native, target, options)
         if not ring:
             return Opened(native, NoRing(), recovered)
-        _make_ring(native, target, options["max_pending_bytes"], inside=not plain)
+        _make_ring(native, target, options["max_pending_bytes"])
     except BaseException:
         with contextlib.suppress(DurableError, OSError):
             native.close(0)
@@ -287,13 +288,13 @@ def open_with_ring(
     return Opened(native, AppendRing(native, interval, on_full), recovered)
 
 
-def _make_ring(native: NativeLog, target: str, max_pending_bytes: int, *, inside: bool) -> None:
+def _make_ring(native: NativeLog, target: Target, max_pending_bytes: int) -> None:
     """Make it at the best place that works."""
-    *better, last = ring_paths(target, inside=inside)
+    *better, last = ring_paths(target)
     for path in better:
         with contextlib.suppress(OSError):
-            return native.make_ring(path, ring_bytes(max_pending_bytes), target)
-    return native.make_ring(last, ring_bytes(max_pending_bytes), target)
+            return native.make_ring(path, ring_bytes(max_pending_bytes), target.path)
+    return native.make_ring(last, ring_bytes(max_pending_bytes), target.path)
 
 
 def _close_in_child() -> None:

@@ -8,14 +8,24 @@ beside the file is where it goes when there is none.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import stat
+import zlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
-__all__ = ["RING_SUFFIX", "private_folders", "ring_paths"]
+from pydurable._native import FileIdentity
 
-RING_SUFFIX = ".ring"
+__all__ = ["RING_DIR_VARIABLE", "Target", "all_rings", "private_folders", "ring_paths", "rings_for"]
+
+RING_DIR_VARIABLE = "PYDURABLE_RING_DIR"
 _SHARED_MEMORY = "/dev/shm"
+
+# The keys, the process that made it, and what cannot be guessed; before that, beside a file, what
+# tells people whose it is.
+_NAME = re.compile(r"([0-9a-f]{8})-([0-9a-f]{8})-([0-9a-f]{8})-(\d+)-[0-9a-f]{24}\.ring$")
 
 
 def _is_private(folder: str, user: int) -> bool:
@@ -29,6 +39,9 @@ def _is_private(folder: str, user: int) -> bool:
 
 def _names() -> Iterator[str]:
     user = os.geteuid()
+    chosen = os.environ.get(RING_DIR_VARIABLE)
+    if chosen and os.path.isabs(chosen):
+        yield chosen
     if os.path.isdir(_SHARED_MEMORY):
         yield os.path.join(_SHARED_MEMORY, f"pydurable-{user}")
     runtime = os.environ.get("XDG_RUNTIME_DIR")
@@ -56,20 +69,72 @@ def _private_folder() -> str | None:
     return None
 
 
-def beside(target: str, *, inside: bool) -> tuple[str, str]:
+class Target(NamedTuple):
+    """A file or log that is open, and that rings may belong to."""
+
+    path: str
+    """Absolute."""
+    identity: FileIdentity
+    """Of the file, or of the log's directory."""
+    is_log: bool
+
+    def keys(self) -> tuple[str, str, str]:
+        """What the name of a ring says of its target, so that the rings of others need not be
+        opened; one that is equal makes a candidate, and the ring's page decides.
+
+        The first stays true when the target is moved, the second when a file is reopened or
+        renamed in its directory.
+        """
+        own = _key(b"%d:%d:%d" % self.identity)
+        place = own
+        if not self.is_log:
+            folder = os.stat(os.path.dirname(self.path))
+            place = _key(b"%d:%d" % (folder.st_dev, folder.st_ino))
+        return own, place, _key(os.fsencode(self.path))
+
+
+def _key(what: bytes) -> str:
+    return f"{zlib.crc32(what):08x}"
+
+
+def _beside(target: Target) -> tuple[str, str]:
     """Folder and beginning of the name of a ring that lies beside its file, or inside its log."""
-    if inside:
-        return target, "append-"
-    folder, name = os.path.split(target)
+    if target.is_log:
+        return target.path, "append-"
+    folder, name = os.path.split(target.path)
     return folder, f".{name}.append-"
 
 
-def ring_paths(target: str, *, inside: bool) -> list[str]:
-    """Where to make the ring of an absolute path, best first; the names cannot be guessed."""
-    token = f"{os.getpid()}-{os.urandom(12).hex()}{RING_SUFFIX}"
-    folder, begin = beside(target, inside=inside)
-    paths = [os.path.join(folder, begin + token)]
+def ring_paths(target: Target) -> list[str]:
+    """Where to make a ring, best first; the names cannot be guessed."""
+    name = f"{'-'.join(target.keys())}-{os.getpid()}-{os.urandom(12).hex()}.ring"
+    folder, begin = _beside(target)
+    paths = [os.path.join(folder, begin + name)]
     shared = _private_folder()
     if shared is not None:
-        paths.insert(0, os.path.join(shared, token))
+        paths.insert(0, os.path.join(shared, name))
     return paths
+
+
+def _rings_in(folder: str) -> list[str]:
+    with contextlib.suppress(OSError):
+        return [os.path.join(folder, n) for n in sorted(os.listdir(folder)) if _NAME.search(n)]
+    return []
+
+
+def all_rings() -> list[str]:
+    """All rings of this user in the folders for rings; those beside files are not among them."""
+    return [ring for folder in private_folders() for ring in _rings_in(folder)]
+
+
+def rings_for(target: Target) -> tuple[list[str], list[str]]:
+    """The rings that may be those of a target, and the others."""
+    keys = target.keys()
+    candidates: list[str] = []
+    others: list[str] = []
+    for ring in [*all_rings(), *_rings_in(_beside(target)[0])]:
+        found = _NAME.search(ring)
+        assert found is not None
+        fits = any(map(str.__eq__, keys, found.groups()))
+        (candidates if fits else others).append(ring)
+    return candidates, others

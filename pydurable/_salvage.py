@@ -4,89 +4,92 @@ from __future__ import annotations
 
 import contextlib
 import os
-import struct
-from collections.abc import Iterator
-from typing import NamedTuple
+import time
 
-from pydurable._native import RING_PAGE, NativeLog
-from pydurable._ring_place import RING_SUFFIX, beside, private_folders
+from pydurable._native import NativeLog, identity_at
+from pydurable._ring_content import Page, read_page, remove_if_spent
+from pydurable._ring_place import Target, rings_for
 
 __all__ = ["salvage"]
 
-# The beginning of struct pd_ring_page (csrc/ring.h), and where its path stands.
-_PAGE = struct.Struct("=QII QII 16s QQQ 16s")
+SWEPT = 4
+"""How many rings of other targets are looked at, so that opening does not take longer where there
+are many; each opener leaves one behind at most."""
+
+_LOOKS = 5
+_LOOK_S = 0.001
 
 
-class _Found(NamedTuple):
-    """A ring file, and the target that its page names."""
-
-    ring: str
-    target: str
-    device: int
-    inode: int
-
-
-def _read(ring: str) -> _Found | None:
-    """What a ring says of its target; None for what is no ring, or is gone by now."""
-    try:
-        with open(ring, "rb", opener=lambda p, f: os.open(p, f | os.O_NOFOLLOW)) as file:
-            file.seek(-RING_PAGE.size, os.SEEK_END)
-            page = file.read(RING_PAGE.size)
-    except OSError:
-        return None
-    magic, *_, device, inode, _uuid = _PAGE.unpack_from(page)
-    if magic != RING_PAGE.magic:
-        return None
-    path = page[RING_PAGE.path_offset :].split(b"\0", 1)[0]
-    return _Found(ring, os.fsdecode(path), device, inode)
-
-
-def _ring_files(target: str, *, inside: bool) -> Iterator[str]:
-    folder, begin = beside(target, inside=inside)
-    for place, start in [*((private, "") for private in private_folders()), (folder, begin)]:
-        with contextlib.suppress(OSError):
-            for name in sorted(os.listdir(place)):
-                if name.startswith(start) and name.endswith(RING_SUFFIX):
-                    yield os.path.join(place, name)
-
-
-def _moved_to(found: _Found) -> str | None:
+def _moved_to(page: Page) -> str | None:
     """Where in its directory a file lies that was renamed, as logrotate does."""
-    with contextlib.suppress(OSError), os.scandir(os.path.dirname(found.target)) as entries:
+    with contextlib.suppress(OSError), os.scandir(os.path.dirname(page.target)) as entries:
         for entry in entries:
-            status = entry.stat(follow_symlinks=False)
-            if (status.st_dev, status.st_ino) == (found.device, found.inode):
+            if (
+                entry.inode() == page.inode
+                and entry.is_file(follow_symlinks=False)
+                and identity_at(entry.path) == page.identity
+            ):
                 return entry.path
     return None
 
 
-def _salvage_elsewhere(found: _Found, path: str, options: dict[str, int]) -> int:
+def _salvage_elsewhere(ring: str, path: str, options: dict[str, int]) -> int:
     """Empty a ring into the file that its owner had open, under the name that it has now."""
     native = NativeLog(path, options, plain=True)
     try:
-        return native.salvage(found.ring)
+        return _empty(native, ring)
     finally:
         native.close(0)
 
 
-def salvage(native: NativeLog, target: str, options: dict[str, int], *, plain: bool) -> int:
+def _has_died(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def _empty(native: NativeLog, ring: str) -> int:
+    """Empty a ring; one that is locked though its owner is dead may only be looked at just now."""
+    records = native.salvage(ring)
+    for _ in range(_LOOKS):
+        page = read_page(ring) if not records else None
+        if page is None or not _has_died(page.pid):
+            break
+        time.sleep(_LOOK_S)
+        records = native.salvage(ring)
+    return records
+
+
+def salvage(native: NativeLog, target: Target, options: dict[str, int]) -> int:
     """Append what dead processes had stored for this target; return how many records that were.
 
     What was stored for a file that was renamed since goes to that file, if it is still in the same
-    directory, and to the one that has its name now if not.
+    directory, and to the one that has its name now if not.  On the way some rings of other targets
+    are removed that dead processes have left empty.
     """
-    here = os.fstat(native.fileno()) if plain else os.stat(target)
     records = 0
-    for ring in _ring_files(target, inside=not plain):
-        found = _read(ring)
-        if found is None:
+    candidates, others = rings_for(target)
+    for ring in candidates:
+        page = read_page(ring)
+        if page is None or (target.identity != page.identity and target.path != page.target):
+            others.append(ring)
             continue
-        same = (found.device, found.inode) == (here.st_dev, here.st_ino)
-        if not same and found.target != target:
-            continue
-        moved = _moved_to(found) if plain and not same else None
+        renamed = not target.is_log and target.identity != page.identity
+        moved = _moved_to(page) if renamed else None
         if moved is None:
-            records += native.salvage(ring)
+            records += _empty(native, ring)
         else:
-            records += _salvage_elsewhere(found, moved, options)
+            records += _salvage_elsewhere(ring, moved, options)
+    _sweep(others)
     return records
+
+
+def _sweep(rings: list[str]) -> None:
+    """Look at some of them, others each time."""
+    start = int.from_bytes(os.urandom(4), "little") % len(rings) if rings else 0
+    for ring in (rings[start:] + rings[:start])[:SWEPT]:
+        remove_if_spent(ring)

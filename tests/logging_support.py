@@ -12,10 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from _processes import check_python
-
-from pydurable import AppendFile
 from pydurable.logging import DurableHandler
 
 LONG_S = 60
@@ -90,20 +86,3 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
 def descriptors() -> int:
     """How many descriptors this process has open."""
     return len(os.listdir("/dev/fd"))
-
-
-APPEND_AND_DIE = """
-import os, sys, pydurable
-file = pydurable.AppendFile(sys.argv[1], interval=60)
-file.append(b"x")
-os._exit(0)
-"""
-
-
-def require_takeover(folder: Path) -> None:
-    """Skip where what a dead process had accepted is not taken over by the next opener."""
-    path = folder / "probe"
-    check_python(APPEND_AND_DIE, path)
-    AppendFile(path).close()
-    if path.read_bytes() != b"x":
-        pytest.skip("the rings of dead processes are not taken over yet")

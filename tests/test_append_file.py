@@ -332,8 +332,8 @@ def test_rings_leave_nothing_behind(path: Path) -> None:
     from pydurable._ring_place import private_folders
 
     def rings() -> list[str]:
-        mine = f"{os.getpid()}-"
-        return [n for f in private_folders() for n in os.listdir(f) if n.startswith(mine)]
+        mine = f"-{os.getpid()}-"
+        return [n for f in private_folders() for n in os.listdir(f) if mine in n]
 
     before = rings()
     with open_file(path) as file:

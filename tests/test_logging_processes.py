@@ -19,7 +19,6 @@ from logging_support import (
     durable,
     family,
     lines,
-    require_takeover,
     wait_until,
 )
 
@@ -184,7 +183,6 @@ def test_fork_with_threads_logging(path):
 
     Half of the children end by os._exit, without closing anything.
     """
-    require_takeover(path.parent)
     counts = check_python(FORKS, path).split()
     DurableHandler(path).close()  # takes over what children left in their rings
     expected = [f"thread {i} {n}" for i, count in enumerate(counts) for n in range(int(count))]
@@ -224,7 +222,6 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_multiprocessing(path, tmp_path, method):
     """Workers log, whether they inherit the handler or make their own."""
-    require_takeover(tmp_path)
     script = tmp_path / "program.py"
     script.write_text(MULTIPROCESSING)
     check_python(
@@ -256,7 +253,6 @@ while True:
 
 def test_kill_9_takes_no_accepted_line(path):
     """Whatever a process logged before SIGKILL is in the files once after the next open."""
-    require_takeover(path.parent)
     dice = random.Random()
     accepted: list[int] = []
     for generation in range(8):

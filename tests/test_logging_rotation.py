@@ -21,7 +21,6 @@ from logging_support import (
     family,
     lines,
     record,
-    require_takeover,
     wait_until,
 )
 from replace_support import fault, leftovers, run_child
@@ -330,7 +329,6 @@ def kill_in_rotation(place: Path, begin: int, step: int) -> int:
 
 def test_a_kill_in_any_step_of_rotation(tmp_path):
     """Whatever line the process dies at, each accepted line is there once, and every .gz whole."""
-    require_takeover(tmp_path)
     with scratch() as place:
         assert kill_in_rotation(place, 1 + os.getpid() % 29, 29) > 10
 
@@ -338,7 +336,6 @@ def test_a_kill_in_any_step_of_rotation(tmp_path):
 @pytest.mark.long
 def test_a_kill_in_every_step_of_rotation(tmp_path):
     """The same at each line."""
-    require_takeover(tmp_path)
     with scratch() as place:
         assert kill_in_rotation(place, 1, 1) > 200
 
