@@ -1,4 +1,4 @@
-"""Faults, counts and full disks for the tests of programs that use pydurable.
+"""Faults, counts, full disks and power cuts for the tests of programs that use pydurable.
 
 Every system call that pydurable's core makes on a file goes through one table.  The context
 managers of this module stand in front of it: what they do concerns pydurable alone, in the whole
@@ -28,6 +28,9 @@ the log failed: EIO after [2, 3]
 >>> fault.hits
 1
 
+**Power cuts**: :func:`record_writes` remembers what is written and synced in its block, and then
+gives the directories that a power cut could have left, for a test to open them.
+
 **Calls** are named as in :data:`CALLS`.  Three names stand for several of them: ``"any"``,
 ``"sync"`` (whatever forces data out: the platform and the method decide which) and ``"rename"``.
 With the methods ``"dsync"`` and ``"direct+dsync"`` a write is its own sync.
@@ -43,8 +46,8 @@ effects last until the test ends, and ``pydurable_syscalls``, which counts from 
 
 pytest itself is imported only then.
 
-**Not promised**: nothing is simulated below the table.  A write that was let through is in the
-page cache as ever, so a failed sync does not lose data here as it may on a real disk.
+**Not promised**: the faults simulate nothing below the table.  A write that was let through is in
+the page cache as ever, so a failed sync does not lose data here as it may on a real disk.
 """
 
 from __future__ import annotations
@@ -56,16 +59,20 @@ from types import TracebackType
 from typing import Any
 
 from pydurable import _native_faults
+from pydurable._crash_states import CrashState, Writes, record_writes
 
 __all__ = [
     "CALLS",
+    "CrashState",
     "Fault",
     "Faults",
     "Syscalls",
+    "Writes",
     "count_syscalls",
     "delay",
     "fail",
     "full_disk",
+    "record_writes",
     "short_reads",
     "short_writes",
 ]

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from _disk import Disk, Replay
 from _history import Durable, Fact, Promises
-from _recording import Recording
 from _targets import SEGMENT_BYTES
 
 from pydurable import Log, Record, read_log, verify_log
+from pydurable._recording import Recording
+from pydurable._simulated_disk import Disk
+from pydurable._simulated_replay import Replay
 
 MEMORY = Path("/dev/shm")
 

@@ -102,6 +102,7 @@ def _contents(path: Path, kind: str, recover: Callable[[], None]) -> list[bytes]
     return path.read_bytes().splitlines()
 
 
+@pytest.mark.guarantee("G15")
 @pytest.mark.parametrize("kind", ["file", "log"])
 @pytest.mark.parametrize("round_", range(2))
 def test_every_accepted_record_survives_once(tmp_path: Path, kind: str, round_: int) -> None:
@@ -132,6 +133,7 @@ def test_four_processes_on_one_file(tmp_path: Path) -> None:
     _check(_contents(path, "file", lambda: open_file(path).close()), accepted)
 
 
+@pytest.mark.guarantee("G15")
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["file", "log"])
 def test_many_kills(tmp_path: Path, kind: str) -> None:
@@ -169,6 +171,7 @@ def _lines(count: int) -> bytes:
     return b"".join(b"%d\n" % number for number in range(count))
 
 
+@pytest.mark.guarantee("G15")
 @pytest.mark.parametrize("death", ["kill", "segfault", "exit"])
 def test_every_way_to_die(path: Path, death: str) -> None:
     """SIGKILL, a segmentation fault and os._exit: what was appended is written by the next opener,

@@ -114,6 +114,7 @@ def test_each_means_a_flush_for_every_commit(log_path: Path) -> None:
     run(main)
 
 
+@pytest.mark.guarantee("G17")
 def test_nothing_is_told_before_its_flush(log_path: Path, faults: Faults) -> None:
     """While the flush goes on the task waits and the loop does not."""
 

@@ -20,6 +20,7 @@ import pydurable
 from pydurable import ClosedError, Log, PoisonedError
 
 
+@pytest.mark.guarantee("G17")
 def test_cancelling_a_task_does_not_cancel_the_write(log_path: Path, faults: Faults) -> None:
     """The record of a task that was cancelled, or whose time was up, is written all the same,
     and those beside it get their results."""
@@ -51,6 +52,7 @@ def test_cancelling_a_task_does_not_cancel_the_write(log_path: Path, faults: Fau
     assert held(log_path) == [record(lsn) for lsn in range(1, 6)]
 
 
+@pytest.mark.guarantee("G17")
 def test_poison_reaches_every_waiter(log_path: Path, faults: Faults) -> None:
     """Those in flight, those that wait for room and those that come later get the first errno,
     each an exception of its own; nobody is told that a record is durable."""

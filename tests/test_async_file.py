@@ -62,6 +62,7 @@ def test_commits_of_one_turn_share_a_write_and_a_flush(path: Path) -> None:
     assert path.read_bytes() == b"".join(lines * 2)
 
 
+@pytest.mark.guarantee("G17")
 def test_nothing_is_told_before_its_flush(path: Path, faults: Faults) -> None:
     """While the flush goes on the task waits and the loop does not; cancelling another one that
     waits does not take its line away."""

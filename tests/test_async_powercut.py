@@ -7,13 +7,13 @@ import random
 from pathlib import Path
 
 import pytest
-from _disk import Disk
 from _history import Durable, Fact, Promises, make_group
 from _powercut import Laboratory
-from _recording import Recording
 from _targets import SEGMENT_BYTES
 
 from pydurable import Log
+from pydurable._recording import Recording
+from pydurable._simulated_disk import Disk
 
 TASKS = 12
 STEPS = 12
@@ -58,6 +58,7 @@ def record_run(root: Path, dice: random.Random, method: str) -> Recording[Fact]:
     return recording
 
 
+@pytest.mark.guarantee("G17")
 @pytest.mark.parametrize("method", ["fdatasync", "dsync"])
 def test_what_tasks_were_told_survives(laboratory: Laboratory, root: Path, method: str) -> None:
     """Whatever the moment: nothing that a task was told is lost, and a group is whole."""

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 from _darwin import Darwin, imitated
-from _disk import Disk
 from _faults import CALLS
 from _history import Fact, Promises
-from _recording import Recording
 from _targets import SEGMENT_BYTES
 from test_powercut import record_sessions
 
 from pydurable import Log, PoisonedError, read_log, rename, replace, sync_data, sync_file
+from pydurable._recording import Recording
+from pydurable._simulated_disk import Disk
 
 UNSUPPORTED = [errno.ENOTSUP, errno.EINVAL, errno.ENOTTY]
 DURABLE = ["group", "each"]

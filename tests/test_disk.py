@@ -7,9 +7,12 @@ import random
 from pathlib import Path
 
 import pytest
-from _disk import Directory, Disk, File, Mood, Replay
 from _faults import CALLS
-from _recording import Call, Event
+
+from pydurable import _native_record
+from pydurable._native_record import Event
+from pydurable._simulated_disk import Directory, Disk, File, Mood
+from pydurable._simulated_replay import Replay
 
 LOSE = Mood(survives=0.0, torn=0.0, name_survives=0.0)
 KEEP = Mood(survives=1.0, torn=0.0, name_survives=1.0)
@@ -116,7 +119,7 @@ def test_a_sync_that_fails_keeps_nothing():
 def test_a_write_through_dsync_is_durable_at_its_end():
     """O_DSYNC covers its own write alone."""
     script = Script()
-    file = script.create("f", extra=Call.OPEN_DSYNC)
+    file = script.create("f", extra=_native_record.OPEN_DSYNC)
     write = script.do("write", FILE, 0, 0, b"abc")
     assert after_cut(file, LOSE) == b""
     script.do("write", FILE, 3, write)

@@ -10,13 +10,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from _disk import Disk, Replay
 from _powercut import new_seed, scratch
 from _processes import start_python
-from _recording import Recording
 from kv import Store
 
 from pydurable import Log, replace
+from pydurable._recording import Recording
+from pydurable._simulated_disk import Disk
+from pydurable._simulated_replay import Replay
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 CUTS = 2  # for each event of the recorded run

@@ -12,9 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from _disk import Disk, Replay
 from _powercut import new_seed, scratch
-from _recording import Recording
 from logging_support import (
     durable,
     lines,
@@ -22,6 +20,9 @@ from logging_support import (
 )
 
 from pydurable import FullError, PoisonedError, testing
+from pydurable._recording import Recording
+from pydurable._simulated_disk import Disk
+from pydurable._simulated_replay import Replay
 from pydurable.logging import DurableHandler
 
 
@@ -240,6 +241,7 @@ def log_and_rotate(path: Path, note) -> None:
         assert handler.error is None
 
 
+@pytest.mark.guarantee("G16")
 def test_durable_lines_survive_a_power_cut(tmp_path):
     """At any moment of logging, rotating and compressing, in one of the files."""
     events = cut_everywhere(
@@ -269,6 +271,7 @@ def caught(root: Path) -> bool:
     return False
 
 
+@pytest.mark.guarantee("G16")
 def test_a_handler_that_does_not_wait_is_caught(tmp_path, monkeypatch):
     """A waiting line that is merely appended does not pass the test of power cuts."""
     from pydurable._log_file import LogFile
@@ -277,6 +280,7 @@ def test_a_handler_that_does_not_wait_is_caught(tmp_path, monkeypatch):
     assert caught(tmp_path)
 
 
+@pytest.mark.guarantee("G16")
 def test_a_rotation_without_directory_sync_is_caught(tmp_path, monkeypatch):
     """When the directory is never forced out, a power cut takes files with durable lines."""
     from pydurable import _rotated

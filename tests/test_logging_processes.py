@@ -69,6 +69,7 @@ def all_lines(count: int, processes: int = 4) -> list[str]:
     return [f"p{name} line {number}" for name in range(processes) for number in range(count)]
 
 
+@pytest.mark.guarantee("G16")
 @pytest.mark.parametrize("compress", [None, "gzip"])
 def test_processes_rotate_one_file(path, compress):
     """Four processes, many rotations: the union of the files holds every line once, whole."""
@@ -100,6 +101,7 @@ def move_now_and_then(path: Path, create: bool):
     return moving
 
 
+@pytest.mark.guarantee("G16")
 @pytest.mark.parametrize("create", [False, True])
 @pytest.mark.parametrize("max_bytes", [0, 30_000])
 def test_logrotate_moves_the_file(path, create, max_bytes):
@@ -251,6 +253,7 @@ while True:
 """
 
 
+@pytest.mark.guarantee("G16")
 def test_kill_9_takes_no_accepted_line(path):
     """Whatever a process logged before SIGKILL is in the files once after the next open."""
     dice = random.Random()

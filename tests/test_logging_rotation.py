@@ -327,6 +327,7 @@ def kill_in_rotation(place: Path, begin: int, step: int) -> int:
     return len(killed)
 
 
+@pytest.mark.guarantee("G16")
 def test_a_kill_in_any_step_of_rotation(tmp_path):
     """Whatever line the process dies at, each accepted line is there once, and every .gz whole."""
     with scratch() as place:

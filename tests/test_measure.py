@@ -14,13 +14,14 @@ from typing import Any
 import jsonschema
 import pytest
 from _faults import Faults
-from _recording import Call, Recording
 from cli_command import TIMEOUT_S, run, start
 from test_doctor import _schema
 
+from pydurable import _native_record
 from pydurable._doctor.measure import Cell, too_fast
 from pydurable._doctor.report import Layer, StorageReport
 from pydurable._native_storage import SPACES, WAYS, measure, probe
+from pydurable._recording import Recording
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -79,11 +80,11 @@ def test_files_of_the_probe_have_no_name(tmp_path: Path) -> None:
     recording: Recording[None] = Recording()
     with recording.running():
         probe(str(tmp_path), appending=False)
-    calls = [Call.NAMES.get(event.call) for event in recording.events]
-    opened = [event for event in recording.events if Call.NAMES.get(event.call) == "open"]
+    calls = [_native_record.NAMES.get(event.call) for event in recording.events]
+    opened = [event for event in recording.events if _native_record.NAMES.get(event.call) == "open"]
     if len(opened) < 3 or "unlink" in calls:
         pytest.skip("this filesystem has no files without a name, or there is nothing to choose")
-    assert all(event.c >> 32 & Call.OPEN_UNNAMED for event in opened[1:])
+    assert all(event.c >> 32 & _native_record.OPEN_UNNAMED for event in opened[1:])
 
 
 def test_without_nameless_files_the_name_goes_at_once(tmp_path: Path, faults: Faults) -> None:

@@ -13,15 +13,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-from _disk import Disk, Replay
 from _faults import Faults
 from _history import Fact, Promises
 from _powercut import Laboratory, open_after_cut, recovered, scratch, shown
-from _recording import Recording
 from _targets import SEGMENT_BYTES, WAITING, skip_if_refused
 from _workload import run_writers
 
 from pydurable import Log, read_log
+from pydurable._recording import Recording
+from pydurable._simulated_disk import Disk
+from pydurable._simulated_replay import Replay
 
 WORKLOADS = [
     ("group", "fdatasync", 1),

@@ -302,6 +302,15 @@ def test(place: Path) -> None:
         pydurable.replace(place / "slow", b"1")
     with testing.full_disk(after_bytes=1 << 20):
         pydurable.replace(place / "small", b"1")
+    with testing.record_writes(place) as writes:
+        assert_type(writes, testing.Writes)
+        pydurable.replace(place / "cut", b"1")
+        assert_type(writes.note("replaced"), None)
+    for state in writes.crash_states(limit=2, seed=0):
+        assert_type(state, testing.CrashState)
+        assert_type(state.notes, "tuple[Any, ...]")
+        with state as path:
+            assert_type(path, Path)
     faults = testing.Faults()
     assert_type(faults.clear(), None)
     assert_type(testing.CALLS, tuple[str, ...])

@@ -1,31 +1,28 @@
 """A simulated disk: what a power cut may leave of a recorded run.
 
-The core records every call that changes a file (csrc/record.c).  This model replays them and knows
-at each moment what is durable and what is pending:
+The core records every call that changes a file (csrc/record.c), _simulated_replay.py replays them,
+and this model knows at each moment what is durable and what is pending:
 
 * a write survives a cut wholly, not at all, or torn: any of its 512-byte sectors;
 * a sync makes durable the writes to its file that had ended before it began; fsync also makes
   durable what changed the file's size, fdatasync nothing but writes;
 * a write through O_DSYNC is durable once it has ended;
 * names that were made, moved or removed are durable after a sync of their directory and not
-  before; of the pending ones any may survive without the others.  A rename is never half done.
+  before; of the pending ones any may survive without the others.  A rename is never half done;
+  one from a directory into another is durable once both have been synced.
 
 That is no worse than POSIX allows, and worse than most filesystems are.
 """
 
 from __future__ import annotations
 
-import os
+import copy
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from _recording import Call, Event
-
 SECTOR = 512
-AT_FDCWD = -100
-"""The directory of a path that stands for itself (openat(2)), as Linux numbers it."""
 
 
 @dataclass(eq=False)
@@ -118,6 +115,8 @@ class Mood:
     survives: float
     torn: float
     name_survives: float
+    moves: dict[NameChange, bool] = field(default_factory=dict, compare=False)
+    """Whether a move between directories survives: both ask."""
 
     @staticmethod
     def draw(dice: random.Random) -> Mood:
@@ -135,6 +134,21 @@ class NameChange:
     node: File | Directory
     old: str | None = None
     new: str | None = None
+    twin: NameChange | None = None  # the other half of a move between directories
+    synced: bool = False  # its directory has been synced since
+
+    @property
+    def durable(self) -> bool:
+        return self.synced and (self.twin is None or self.twin.synced)
+
+    def survives(self, dice: random.Random, mood: Mood) -> bool:
+        """Whether it is there after the cut; the halves of a move share one lot."""
+        if self.durable:
+            return True
+        if self.twin is not None and self.twin in mood.moves:
+            return mood.moves[self.twin]
+        mood.moves[self] = dice.random() < mood.name_survives
+        return mood.moves[self]
 
     def apply(self, names: dict[str, File | Directory]) -> None:
         if self.old is not None and names.get(self.old) is self.node:
@@ -154,7 +168,9 @@ class Directory:
         self.changes.append((number, change))
 
     def sync(self, begun: int) -> None:
-        while self.changes and self.changes[0][0] < begun:
+        for number, change in self.changes:
+            change.synced |= number < begun
+        while self.changes and self.changes[0][1].durable:
             self.changes.pop(0)[1].apply(self.base)
 
     def names(self) -> dict[str, File | Directory]:
@@ -167,7 +183,7 @@ class Directory:
     def names_after_cut(self, dice: random.Random, mood: Mood) -> dict[str, File | Directory]:
         names = dict(self.base)
         for _, change in self.changes:
-            if dice.random() < mood.name_survives:
+            if change.survives(dice, mood):
                 change.apply(names)
         return names
 
@@ -185,6 +201,10 @@ class Disk:
         _load(path, disk.root)
         return disk
 
+    def copy(self) -> Disk:
+        """Another disk that is the same now."""
+        return copy.deepcopy(self)
+
     def write_cached(self, path: Path) -> None:
         """Make ``path`` what a running system sees."""
         _store_cached(self.root, path)
@@ -196,9 +216,9 @@ class Disk:
         """
         _end_calls(self.root)
 
-    def write_after_cut(self, path: Path, dice: random.Random) -> None:
+    def write_after_cut(self, path: Path, dice: random.Random, mood: Mood | None = None) -> None:
         """Make ``path`` what one power cut may leave, as the dice fall."""
-        _store_after_cut(self.root, path, dice, Mood.draw(dice))
+        _store_after_cut(self.root, path, dice, mood or Mood.draw(dice))
 
 
 def _load(path: Path, directory: Directory) -> None:
@@ -238,162 +258,3 @@ def _store_after_cut(directory: Directory, path: Path, dice: random.Random, mood
             _store_after_cut(node, path / name, dice, mood)
         else:
             (path / name).write_bytes(node.after_cut(dice, mood))
-
-
-@dataclass(eq=False)
-class Descriptor:
-    node: File | Directory
-    dsync: bool
-
-
-class Replay:
-    """Applies the events of one recording, made below the directory ``root``, to a disk."""
-
-    def __init__(self, disk: Disk, root: Path) -> None:
-        self._disk = disk
-        self._root = os.fspath(root)
-        self._descriptors: dict[int, Descriptor] = {}
-        self._writes: dict[int, Operation] = {}
-
-    def apply(self, event: Event) -> None:
-        """Let one event happen; marks are no concern of the disk's."""
-        if event.call in Call.SYNCS:
-            self._sync(event)
-        elif event.call != Call.MARK:
-            _HANDLERS[Call.NAMES[event.call]](self, event)
-
-    def _lookup(self, path: str) -> tuple[Directory, str]:
-        """The directory that holds path, and the name in it."""
-        parts = Path(os.path.relpath(path, self._root)).parts
-        directory = self._disk.root
-        for part in parts[:-1]:
-            child = directory.names()[part]
-            assert isinstance(child, Directory)
-            directory = child
-        return directory, parts[-1] if parts else ""
-
-    def _is_elsewhere(self, path: str) -> bool:
-        """Whether a path leads out of the root: rings lie in memory, which no cut leaves."""
-        return os.path.relpath(path, self._root).startswith(os.pardir)
-
-    def _descriptor(self, fd: int) -> Descriptor:
-        assert fd in self._descriptors, f"a call on descriptor {fd}, which is closed"
-        return self._descriptors[fd]
-
-    def _file(self, event: Event) -> File:
-        node = self._descriptor(event.a).node
-        assert isinstance(node, File)
-        return node
-
-    def _directory(self, fd: int) -> Directory:
-        node = self._descriptor(fd).node
-        assert isinstance(node, Directory)
-        return node
-
-    def _open_node(self, event: Event) -> File | Directory:
-        flags = event.c & 0xFFFFFFFF
-        name = os.fsdecode(event.data)
-        if event.c >> 32 & Call.OPEN_UNNAMED:
-            return File()
-        if flags & os.O_DIRECTORY:
-            directory, name = self._lookup(name)
-            return directory.names()[name] if name else directory
-        if event.b != AT_FDCWD:
-            directory = self._directory(event.b)
-        elif self._is_elsewhere(name):
-            return File()  # nobody looks at it after the cut
-        else:
-            directory, name = self._lookup(name)
-        node = directory.names().get(name)
-        if node is None:
-            node = File()
-            directory.change(event.number, NameChange(node, new=name))
-        elif flags & os.O_TRUNC:
-            assert isinstance(node, File)
-            node.operations.append(Operation(offset=0, ended=event.number))
-        return node
-
-    def _open(self, event: Event) -> None:
-        dsync = bool(event.c >> 32 & Call.OPEN_DSYNC)
-        self._descriptors[event.a] = Descriptor(self._open_node(event), dsync)
-
-    def _close(self, event: Event) -> None:
-        # Duplicates are closed too, and nobody recorded how they came to be.
-        self._descriptors.pop(event.a, None)
-
-    def _write(self, event: Event) -> None:
-        file = self._file(event)
-        if event.c == 0:
-            operation = Operation(offset=event.b, data=event.data)
-            self._writes[event.number] = operation
-            file.operations.append(operation)
-            return
-        operation = self._writes.pop(event.c)
-        if event.b < 0:
-            return  # it failed: who knows what it has left, for ever
-        assert operation.data is not None
-        operation.data = operation.data[: event.b]
-        operation.ended = event.number
-        operation.durable = self._descriptor(event.a).dsync
-        file.settle()
-
-    def _sync(self, event: Event) -> None:
-        node = self._descriptor(event.a).node
-        if not event.b or event.call == Call.BARRIER:
-            return
-        if isinstance(node, Directory):
-            node.sync(event.c)
-        else:
-            node.sync(event.c, sizes=event.call != Call.FDATASYNC)
-
-    def _allocate(self, event: Event) -> None:
-        operation = Operation(offset=event.b, grows=True, ended=event.number)
-        self._file(event).operations.append(operation)
-
-    def _truncate(self, event: Event) -> None:
-        self._file(event).operations.append(Operation(offset=event.b, ended=event.number))
-
-    def _rename(self, event: Event) -> None:
-        old, new = (os.fsdecode(name) for name in event.data.split(b"\0"))
-        directory = self._directory(event.a)
-        node = directory.names()[old]
-        directory.change(event.number, NameChange(node, old=old, new=new))
-
-    def _move(self, event: Event) -> None:
-        """Within one directory a move is a rename, which is never half done."""
-        assert self._directory(event.a) is self._directory(event.b)
-        self._rename(event)
-
-    def _link(self, event: Event) -> None:
-        old, new = (os.fsdecode(name) for name in event.data.split(b"\0"))
-        node = self._directory(event.a).names()[old]
-        self._directory(event.b).change(event.number, NameChange(node, new=new))
-
-    def _unlink(self, event: Event) -> None:
-        name = os.fsdecode(event.data)
-        if event.a != AT_FDCWD:
-            directory = self._directory(event.a)
-        elif self._is_elsewhere(name):
-            return
-        else:
-            directory, name = self._lookup(name)
-        node = directory.names()[name]
-        directory.change(event.number, NameChange(node, old=name))
-
-    def _mkdir(self, event: Event) -> None:
-        directory, name = self._lookup(os.fsdecode(event.data))
-        directory.change(event.number, NameChange(Directory(), new=name))
-
-
-_HANDLERS = {
-    "open": Replay._open,
-    "close": Replay._close,
-    "write": Replay._write,
-    "allocate": Replay._allocate,
-    "truncate": Replay._truncate,
-    "rename": Replay._rename,
-    "move": Replay._move,
-    "link": Replay._link,
-    "unlink": Replay._unlink,
-    "mkdir": Replay._mkdir,
-}

@@ -1,38 +1,16 @@
-"""Recording what the core does to files (csrc/record.c), with marks of what it promised."""
+"""One run of the core as its recorder (csrc/record.c) notes it, with marks of what it promised."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar, Generic, TypeVar
-
-from _faults import CALLS
+from typing import Generic, TypeVar
 
 from pydurable import _native_record
-from pydurable._core import lib
 from pydurable._native_record import Event
 
-__all__ = ["Call", "Event", "Recording"]
-
 Fact = TypeVar("Fact")
-
-
-class Call:
-    """Numbers of the recorded calls."""
-
-    FDATASYNC = CALLS["fdatasync"]
-    BARRIER = CALLS["barrier"]
-    SYNCS = frozenset(CALLS[name] for name in ("fsync", "fdatasync", "fullfsync", "barrier"))
-    NAMES: ClassVar[dict[int, str]] = {
-        **{number: name for name, number in CALLS.items()},
-        lib.PD_CALL_MOVE: "move",
-        lib.PD_CALL_MOVE_NEW: "move",
-        lib.PD_CALL_LINK: "link",
-    }
-    MARK = lib.PD_CALL_COUNT
-    OPEN_DSYNC = 2  # PD_OPEN_DSYNC of csrc/sys.h
-    OPEN_UNNAMED = 16  # PD_OPEN_UNNAMED
 
 
 class Recording(Generic[Fact]):
@@ -55,11 +33,13 @@ class Recording(Generic[Fact]):
 
     def fact(self, event: Event) -> Fact | None:
         """The fact that an event is the mark of."""
-        return self._facts[event.c] if event.call == Call.MARK else None
+        return self._facts[event.c] if event.call == _native_record.MARK else None
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Record what happens in the block; one recording can run at a time."""
         with _native_record.recording():
-            yield
-            self.events = _native_record.recorded()
+            try:
+                yield
+            finally:
+                self.events = _native_record.recorded()
