@@ -24,8 +24,11 @@ int pd_sys_bell_open(int bell[2])
     if (pipe(bell) < 0)
         return -errno;
     for (int i = 0; i < 2; i++)
-        if (fcntl(bell[i], F_SETFD, FD_CLOEXEC) < 0 || fcntl(bell[i], F_SETFL, O_NONBLOCK) < 0)
-            return -errno;
+        if (fcntl(bell[i], F_SETFD, FD_CLOEXEC) < 0 || fcntl(bell[i], F_SETFL, O_NONBLOCK) < 0) {
+            const int error = errno;
+            pd_sys_bell_close(bell);
+            return -error;
+        }
     return 0;
 #endif
 }

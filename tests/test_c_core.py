@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SUITES = ["crc32c", "batch", "memory", "io", "recover", "stress", "darwin", "async"]
+SUITES = ["crc32c", "batch", "memory", "io", "recover", "stress", "darwin", "async", "bell"]
 STRICT = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wmissing-prototypes"]
 FLAGS = {
     "plain": ["-O2", "-Werror"],

@@ -44,5 +44,6 @@ extern const struct test recover_tests[];
 extern const struct test stress_tests[];
 extern const struct test async_tests[];
 extern const struct test darwin_tests[];
+extern const struct test bell_tests[];
 
 #endif
