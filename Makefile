@@ -10,6 +10,7 @@ check:
 	clang-format --dry-run --Werror csrc/*.c csrc/*.h
 	mypy
 	check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	ls csrc/*.c | xargs -P 2 -I FILE clang-tidy --quiet FILE -- -std=c11 -Icsrc
 	for file in csrc/*.c; do $(CC) $(CFLAGS_STRICT) $$file || exit 1; done
 
 format:

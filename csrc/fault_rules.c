@@ -22,8 +22,10 @@ static bool apply(struct pd_fault_rule *rule)
         rule->nth--;
         return false;
     }
-    if (rule->times && --rule->times == 0)
+    if (rule->times == 1)
         rule->on = false;
+    if (rule->times)
+        rule->times--;
     rule->hits++;
     return true;
 }

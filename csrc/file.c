@@ -7,6 +7,7 @@
 #include "sys.h"
 #include "trim.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -36,6 +37,7 @@ static int open_lanes(const struct pd_log *log, struct pd_segment_files *files)
 {
     const struct pd_io_method io = pd_io_method(log->method, log->target);
     struct stat first;
+    assert(log->lanes <= PD_LANES_MAX);
     int rc = files->sync = open_one(log, O_RDWR, 0);
     /* What may be written and not read is good enough. */
     if (rc == -EACCES)

@@ -7,6 +7,7 @@
 #include "segment.h"
 #include "sys.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -152,7 +153,7 @@ static int judge_tail(struct pd_scan *scan, struct pd_recovery *out, struct pd_e
 {
     char name[PD_NAME_BYTES];
     pd_segment_name(scan->number, name);
-    struct pd_scan_beyond beyond;
+    struct pd_scan_beyond beyond = {.end = scan->at.offset};
     int rc = pd_recover_beyond(scan, &beyond, error);
     if (rc < 0)
         return rc;
@@ -312,6 +313,7 @@ static int walk_kept(int dir, const struct pd_segment_list *all,
                      struct pd_error *error)
 {
     size_t first = count_retired(all, out->oldest_lsn);
+    assert(first < all->count);
     int rc = 0;
     for (size_t i = 0; i < all->count && rc == 0; i++)
         rc = pd_segments_add(i < first ? &out->retired : &out->segments, all->entries[i].number,
@@ -350,6 +352,7 @@ static int recover_listed(int dir, bool settle, struct pd_segment_list *all,
     int rc = settle ? settle_all(dir, all, error) : 0;
     if (rc < 0)
         return rc;
+    assert(all->count > 0); /* settling syncs segments and lists none anew */
     struct pd_segment_header *headers = calloc(all->count, sizeof *headers);
     if (!headers)
         return pd_error_os(error, -ENOMEM, "opening the log", "");

@@ -17,6 +17,7 @@
 #include "error.h"
 #include "io.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,7 +123,10 @@ static int find_all(struct batch *batch, size_t *failed, struct pd_error *error)
         bool leads = is_leader(batch, i);
         pd_temp_member_name(item->stage.temp, batch->directories[item->directory].token,
                             leads ? 0 : (uint32_t)i + 1);
-        batch->order[leads ? leaders++ : others++] = i;
+        const size_t place = leads ? leaders++ : others++;
+        /* Each directory has one leader, so the others end where the items do. */
+        assert(place < batch->count);
+        batch->order[place] = i;
     }
     return 0;
 }

@@ -106,6 +106,7 @@ static int host_list(int dir, pd_sys_visit visit, void *context)
     int rc = 0;
     for (;;) {
         errno = 0;
+        /* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else reads this stream. */
         struct dirent *entry = readdir(stream);
         if (!entry) {
             rc = -errno;
