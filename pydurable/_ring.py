@@ -137,6 +137,12 @@ class AppendRing:
     @property
     def tail(self) -> int:
         """The position up to which frames are stored."""
+        if STORE_IS_ATOMIC:
+            return self._position()
+        with self._lock:  # and not in the middle of a store
+            return self._position()
+
+    def _position(self) -> int:
         active = self._active
         try:
             return active.activation * self._size + active.chunk.tell()
@@ -158,7 +164,7 @@ class AppendRing:
         while not (self._stopped or self.stop[_STOP]):
             active = self._active
             try:
-                active.chunk.write(framed)
+                (active.chunk.write if STORE_IS_ATOMIC else self._locked_write)(framed)
             except ValueError:
                 pass
             else:
@@ -300,6 +306,7 @@ def _make_ring(native: NativeLog, target: Target, max_pending_bytes: int) -> Non
 def _close_in_child() -> None:
     """A child must never store into its parent's ring."""
     for ring in list(_rings):
+        ring._lock = threading.RLock()  # a thread that is not here may have held the other one
         ring.close()
     _rings.clear()
 
