@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char sharing[] = "sharing the file with other processes";
+
 static int open_one(const struct pd_log *log, int access, int extra)
 {
     const int flags = access | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK;
@@ -144,6 +146,32 @@ int pd_file_fd(struct pd_log *log)
     return fd;
 }
 
+int pd_file_share(struct pd_log *log, const char *shared, const char *beside,
+                  struct pd_error *error)
+{
+    log->file.places[0] = strdup(shared);
+    log->file.places[1] = strdup(beside);
+    const int rc = log->file.places[0] && log->file.places[1]
+                       ? pd_intent_open(&log->intent, &log->file, log->files.sync)
+                       : -ENOMEM;
+    return rc < 0 ? pd_error_os(error, rc, sharing, "") : 0;
+}
+
+/* What the path names now. */
+static int open_next(struct pd_log *log, struct pd_segment_files *files, struct pd_intent *intent,
+                     struct pd_error *error)
+{
+    *intent = (struct pd_intent)PD_NO_INTENT;
+    int rc = pd_file_open_all(log, files, error);
+    if (rc < 0 || !log->intent.page)
+        return rc;
+    rc = pd_intent_open(intent, &log->file, files->sync);
+    if (rc == 0)
+        return 0;
+    (void)pd_segment_close_files(files);
+    return pd_error_os(error, rc, sharing, "");
+}
+
 /* Go over to what the path names now.  The mutex is held on entry and on return; rotating keeps
  * everybody else away from the descriptors, and what was accepted goes to the new file. */
 static int swap_files(struct pd_log *log)
@@ -156,19 +184,25 @@ static int swap_files(struct pd_log *log)
     if (rc < 0)
         return rc;
     struct pd_segment_files files;
+    struct pd_intent intent;
     struct pd_error error;
     pthread_mutex_unlock(&log->mutex);
-    rc = pd_file_open_all(log, &files, &error);
+    rc = open_next(log, &files, &intent, &error);
     pthread_mutex_lock(&log->mutex);
     if (rc < 0) {
         log->refusal = error;
         return rc;
     }
-    /* What close reports of the old descriptors is no news: all that matters is synced. */
     struct pd_segment_files old = log->files;
+    struct pd_intent old_intent = log->intent;
     log->files = files;
+    log->intent = intent;
     pd_ring_move(log);
+    pthread_mutex_unlock(&log->mutex);
+    pd_intent_close(&old_intent, old.sync);
+    /* What close reports of the old descriptors is no news: all that matters is synced. */
     (void)pd_segment_close_files(&old);
+    pthread_mutex_lock(&log->mutex);
     return 0;
 }
 

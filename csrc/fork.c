@@ -38,6 +38,7 @@ static void after_fork_in_child(void)
     for (struct pd_log *log = logs; log; log = log->next_open) {
         log->forked = true;
         pd_ring_abandon(log);
+        pd_intent_abandon(&log->intent);
         for (int i = 0; i < PD_LANES_MAX; i++)
             close_quietly(&log->files.lane[i]);
         close_quietly(&log->files.sync);

@@ -3,7 +3,8 @@
  *
  * Several processes may append to one file, so each takes an flock for its write.  Under it the end
  * of the file is known: what a failed write left of a batch is cut off again, so that nothing but
- * whole batches follow each other and a batch that found the disk full can be written later.
+ * whole batches follow each other and a batch that found the disk full can be written later.  What
+ * a process that was killed in its write left of one is cut off by whoever gets the lock next.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -57,15 +58,45 @@ static void seal(struct pd_log *log, struct pd_slot *slot)
 }
 
 /* Cut off what was written of a batch, unless somebody who takes no lock has written behind it. */
-static int take_back(int fd, int64_t end, size_t done, int rc)
+static int take_back(struct pd_log *log, int fd, const struct pd_slot *slot, size_t done, int rc)
 {
     struct stat st;
-    if (done == 0)
-        return rc;
-    if (pd_sys->stat(fd, &st) < 0 || st.st_size != end + (int64_t)done ||
-        pd_sys->truncate(fd, end) < 0)
-        return -EIO;
+    if (done > 0) {
+        const int64_t end = (int64_t)slot->offset;
+        if (pd_sys->stat(fd, &st) < 0)
+            return -EIO;
+        if (st.st_size != end + (int64_t)done)
+            rc = -EIO;
+        else if (pd_sys->truncate(fd, end) < 0)
+            return -EIO; /* the intent stays: the next one may be able to */
+    }
+    pd_intent_end(log);
     return rc;
+}
+
+/* Under the flock. */
+static int write_locked(struct pd_log *log, int fd, struct pd_slot *slot)
+{
+    struct stat st;
+    int rc = pd_intent_repair(&log->intent, log->files.sync);
+    if (rc < 0)
+        return rc;
+    rc = pd_sys->stat(fd, &st);
+    if (rc < 0)
+        return rc;
+    size_t done;
+    slot->offset = (uint64_t)st.st_size;
+    /* Should this process be killed now, the next one knows what may be there of the batch, and
+     * after that its ring knows whether the batch is there. */
+    pd_intent_begin(log, slot);
+    pd_ring_note(log, slot);
+    rc = pd_io_write_counted(fd, slot->buffer.bytes, slot->size, slot->offset, &done);
+    if (rc == 0) {
+        pd_intent_end(log);
+        return 0;
+    }
+    pd_ring_forget_note(log, slot);
+    return take_back(log, fd, slot, done, rc);
 }
 
 static int write_batch(struct pd_log *log, int fd, struct pd_slot *slot)
@@ -73,19 +104,7 @@ static int write_batch(struct pd_log *log, int fd, struct pd_slot *slot)
     int rc = pd_io_lock(log->files.sync, PD_LOCK_WAIT);
     if (rc < 0)
         return rc;
-    struct stat st;
-    rc = pd_sys->stat(fd, &st);
-    if (rc >= 0) {
-        size_t done;
-        slot->offset = (uint64_t)st.st_size;
-        /* Should this process be killed now, its ring says where to look for the batch. */
-        pd_ring_note(log, slot);
-        rc = pd_io_write_counted(fd, slot->buffer.bytes, slot->size, slot->offset, &done);
-        if (rc < 0) {
-            rc = take_back(fd, st.st_size, done, rc);
-            pd_ring_forget_note(log, slot);
-        }
-    }
+    rc = write_locked(log, fd, slot);
     const int unlocked = pd_io_lock(log->files.sync, PD_LOCK_FREE);
     return rc < 0 ? rc : unlocked;
 }

@@ -12,6 +12,7 @@
  *   rotate.c    go over to the next segment; truncate_before
  *   keeper.c    the background thread: spares, zeros ahead, interval syncs, idle watermarks
  *   salvage.c   records that a dead process appended
+ *   intent.c    what is being written to a plain file, and what a dead process left of it
  *   ring.c      records that were appended without a system call
  *   fork.c      what becomes of a log in a child process
  *
@@ -28,6 +29,7 @@
 
 #include "buffer.h"
 #include "histogram.h"
+#include "intent.h"
 #include "io.h"
 #include "lock.h"
 #include "pydurable_append.h"
@@ -37,7 +39,7 @@
 
 #include <pthread.h>
 
-enum { PD_SLOTS = PD_LANES_MAX + 1 };
+enum { PD_SLOTS = PD_LANES_MAX + 1, PD_FILE_PLACES = 2 };
 
 /* A wait in C ends after this long, so that Python can look after its signals. */
 enum { PD_WAIT_SLICE_NS = 100000000 };
@@ -97,6 +99,7 @@ extern const struct pd_sink pd_into_segments, pd_into_file;
 struct pd_file {
     char *path;
     mode_t mode;
+    char *places[PD_FILE_PLACES]; /* what the path of its intent begins with, best first */
 };
 
 enum pd_spare_state { PD_SPARE_NONE, PD_SPARE_PREPARING, PD_SPARE_READY };
@@ -105,6 +108,7 @@ struct pd_log {
     /* Fixed while the log is open. */
     const struct pd_sink *sink;
     struct pd_file file; /* of a plain file */
+    struct pd_intent intent;
     int dir;
     int target;
     int method;
@@ -281,6 +285,8 @@ void pd_keeper_wake(struct pd_log *log);
 void pd_keeper_notice_write(struct pd_log *log);
 
 /* ring.c; the mutex is held in drain, settle and consume. */
+/* Give a file that is to be mapped its space. */
+int pd_ring_reserve(int fd, uint64_t bytes);
 /* Map the file that is open as the ring. */
 int pd_ring_map(struct pd_log *log, uint64_t chunk_bytes);
 /* All before this position is in the file: remember it, and let chunks be used again. */
@@ -293,6 +299,8 @@ int pd_ring_drain(struct pd_log *log, uint64_t tail);
 void pd_ring_settle(struct pd_log *log, const struct pd_slot *landed);
 /* Say in the ring what the slot's batch, which is about to be written, takes out of it. */
 void pd_ring_note(struct pd_log *log, const struct pd_slot *slot);
+/* Where in the ring's file that is. */
+uint64_t pd_ring_note_place(const struct pd_log *log, const struct pd_slot *slot);
 /* Nothing of that batch is in the file after all. */
 void pd_ring_forget_note(struct pd_log *log, const struct pd_slot *slot);
 void pd_ring_stop(struct pd_log *log);

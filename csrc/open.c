@@ -209,6 +209,7 @@ struct pd_log *pd_log_new(const struct pd_sink *sink, struct pd_error *error)
     log->sink = sink;
     log->dir = log->lock.fd = log->ring_fd = -1;
     log->files = (struct pd_segment_files)PD_NO_FILES;
+    log->intent = (struct pd_intent)PD_NO_INTENT;
     pthread_mutex_init(&log->mutex, NULL);
     pd_sys_cond_init(&log->room);
     pd_sys_cond_init(&log->quiet);
@@ -270,6 +271,7 @@ int pd_log_release(struct pd_log *log)
     pd_fork_forget(log);
     if (log->ring)
         pd_ring_release(log, !pd_ring_is_empty(log));
+    pd_intent_close(&log->intent, log->files.sync);
     int rc = pd_segment_close_files(&log->files);
     /* A spare has no use without a writer. */
     if (log->spare == PD_SPARE_READY)
@@ -301,5 +303,8 @@ void pd_log_free(struct pd_log *log)
     free(log->ring_words);
     free(log->ring_path);
     free(log->file.path);
+    for (int i = 0; i < PD_FILE_PLACES; i++)
+        free(log->file.places[i]);
+    free(log->intent.path);
     free(log);
 }

@@ -29,6 +29,11 @@ int pd_file_open(const char *path, const struct pd_file_options *options, struct
 /* Finish with the file that is open, and open what its path names now.  ticket->seq is 0 at first;
  * PD_WAITING and PD_FULL ask to be called again. */
 int pd_file_reopen(struct pd_log *log, uint64_t ring_tail, struct pd_ticket *ticket);
+/* Say on a page what is being written, so that whoever comes after a death in the middle of a write
+ * cuts the part off.  The page's path begins as shared or as beside does, whichever works first;
+ * shared may be "".  Before anybody else uses the file. */
+int pd_file_share(struct pd_log *log, const char *shared, const char *beside,
+                  struct pd_error *error);
 /* The descriptor, which belongs to the log; -1 once it is closed. */
 int pd_file_fd(struct pd_log *log);
 /* Cut what follows the last newline of a file, and zero bytes there, durably: how many bytes. */

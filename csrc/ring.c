@@ -83,13 +83,17 @@ void pd_ring_note(struct pd_log *log, const struct pd_slot *slot)
     __atomic_store_n(&note->ring_end, slot->ring_end, __ATOMIC_SEQ_CST);
     if (log->sink->ordered) {
         note->crc = pd_crc32c(0, slot->buffer.bytes, slot->size);
-        const size_t begin = slot->size < sizeof note->begin ? slot->size : sizeof note->begin;
-        memcpy(note->begin, slot->buffer.bytes, begin);
         __atomic_store_n(&note->offset, slot->offset, __ATOMIC_SEQ_CST);
         __atomic_store_n(&note->size, slot->size, __ATOMIC_SEQ_CST);
     } else {
         __atomic_store_n(&note->last_lsn, slot->first_lsn + slot->count - 1, __ATOMIC_SEQ_CST);
     }
+}
+
+uint64_t pd_ring_note_place(const struct pd_log *log, const struct pd_slot *slot)
+{
+    return PD_RING_CHUNKS * log->ring_chunk + offsetof(struct pd_ring_page, notes) +
+           slot->seq % PD_RING_NOTES * sizeof(struct pd_ring_note);
 }
 
 void pd_ring_forget_note(struct pd_log *log, const struct pd_slot *slot)
@@ -155,7 +159,7 @@ bool pd_ring_is_empty(const struct pd_log *log)
 
 /* Real space: a store into a mapping that finds none is no error but a SIGBUS (mmap(2)).  Memory
  * filesystems reserve pages in fallocate; elsewhere written blocks are what is certain. */
-static int materialize(int fd, uint64_t bytes)
+int pd_ring_reserve(int fd, uint64_t bytes)
 {
     int rc = pd_io_allocate(fd, bytes);
     if ((rc < 0 && rc != -EOPNOTSUPP) || pd_sys_filesystem(fd) == PD_FS_VOLATILE)
@@ -230,7 +234,7 @@ static int make(struct pd_log *log, const char *path, const char *target, uint64
     /* Whoever finds it locked knows that its process lives. */
     int rc = pd_io_lock(log->ring_fd, PD_LOCK_EXCLUSIVE);
     if (rc == 0)
-        rc = materialize(log->ring_fd, bytes + PD_RING_PAGE);
+        rc = pd_ring_reserve(log->ring_fd, bytes + PD_RING_PAGE);
     if (rc == 0)
         rc = pd_ring_map(log, bytes / PD_RING_CHUNKS);
     return rc == 0 ? describe(log, target) : rc;

@@ -29,7 +29,6 @@ enum {
     PD_RING_CHUNKS = 4,
     PD_RING_NOTES = 4,
     PD_RING_PATH_BYTES = 2048,
-    PD_RING_BEGIN_BYTES = 64,
     PD_RING_VERSION = 1
 };
 
@@ -41,7 +40,6 @@ struct pd_ring_note {
     uint64_t size;     /* 0 while the note is being made */
     uint32_t crc;      /* CRC32C of the batch */
     uint32_t zero;
-    uint8_t begin[PD_RING_BEGIN_BYTES]; /* the first bytes of it */
 };
 
 /* In the byte order of the machine: a ring never leaves it. */

@@ -101,33 +101,20 @@ static uint64_t find_tail(struct pd_log *log, uint64_t *records)
     return tail;
 }
 
-/* Whether the batch that a note speaks of is in the file; what is there of a part of it is cut off.
- */
-static int look_for(struct pd_log *log, const struct pd_ring_note *note)
+/* Whether the batch that a note speaks of is in the file. */
+static int look_for(const struct pd_log *log, const struct pd_ring_note *note)
 {
     struct stat st;
-    const int fd = log->files.sync;
-    int rc = pd_sys->stat(fd, &st);
+    const int rc = pd_sys->stat(log->files.sync, &st);
     if (rc < 0)
         return rc;
     const uint64_t end = (uint64_t)st.st_size;
-    if (end <= note->offset)
+    if (end < note->offset || end - note->offset < note->size)
         return 0;
-    if (end < note->offset + note->size) {
-        /* A part of the batch, or what another process has appended in its place. */
-        uint8_t begin[PD_RING_BEGIN_BYTES];
-        const size_t part = (size_t)(end - note->offset);
-        const size_t known = part < sizeof begin ? part : sizeof begin;
-        const ssize_t got = pd_io_read(fd, begin, known, note->offset);
-        if (got < 0)
-            return (int)got;
-        const bool ours = got == (ssize_t)known && memcmp(begin, note->begin, known) == 0;
-        return ours ? pd_sys->truncate(fd, (int64_t)note->offset) : 0;
-    }
     uint8_t *bytes = malloc((size_t)note->size);
     if (!bytes)
         return -ENOMEM;
-    const ssize_t n = pd_io_read(fd, bytes, (size_t)note->size, note->offset);
+    const ssize_t n = pd_io_read(log->files.sync, bytes, (size_t)note->size, note->offset);
     const bool there =
         n == (ssize_t)note->size && pd_crc32c(0, bytes, (size_t)note->size) == note->crc;
     free(bytes);
@@ -190,7 +177,9 @@ static int reconcile_locked(struct pd_log *log, bool same_file)
     int rc = pd_io_lock(log->files.sync, PD_LOCK_WAIT);
     if (rc < 0)
         return rc;
-    rc = reconcile(log, same_file);
+    rc = pd_intent_repair(&log->intent, log->files.sync);
+    if (rc == 0)
+        rc = reconcile(log, same_file);
     const int unlocked = pd_io_lock(log->files.sync, PD_LOCK_FREE);
     return rc < 0 ? rc : unlocked;
 }

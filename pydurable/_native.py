@@ -263,6 +263,12 @@ class NativeLog:
         """The descriptor of a plain file."""
         return int(lib.pd_file_fd(self._log))
 
+    def share(self, shared: str, beside: str) -> None:
+        """Let other processes know what is being written to a plain file."""
+        error = _new("struct pd_error *")
+        if lib.pd_file_share(self._log, _c_path(shared), _c_path(beside), error) < 0:
+            raise _exception(error, self._path)
+
     def salvage(self, ring: str) -> int:
         """Append what a dead process left in a ring: how many records."""
         error = _new("struct pd_error *")

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from pydurable._flusher import Flusher
 from pydurable._native import NativeLog, identity, identity_at
 from pydurable._ring_place import Target, ring_paths
-from pydurable._salvage import salvage
+from pydurable._salvage import salvage, share
 from pydurable.errors import DurableError, FullError
 
 __all__ = ["AppendRing", "NoRing", "adler32", "open_with_ring", "pack_frame"]
@@ -283,6 +283,8 @@ def open_with_ring(
     try:
         here = identity(native.fileno()) if plain else identity_at(path)
         target = Target(os.path.abspath(path), here, is_log=not plain)
+        if plain:
+            share(native, target.path, needed=ring)
         recovered = salvage(native, target, options)
         if not ring:
             return Opened(native, NoRing(), recovered)

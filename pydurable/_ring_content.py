@@ -15,10 +15,13 @@ from typing import NamedTuple
 
 from pydurable._native import RING_PAGE, FileIdentity, boot_id
 
-__all__ = ["Content", "Page", "contents", "read_page", "remove_if_spent"]
+__all__ = ["Content", "Page", "contents", "read_page", "remove_if_spent", "remove_if_unused"]
 
 # The beginning of struct pd_ring_page (csrc/ring.h).
 _PAGE = struct.Struct("=QII QII 16s QQQ 16s QQQQ")
+# Where struct pd_intent_page (csrc/intent.h) has the boot, and the size of what is being written.
+_INTENT_BOOT_AT = 8
+_INTENT_SIZE_AT = 32
 _VERSION = 1
 _LOG = 1
 _FRAME = struct.Struct("=II")
@@ -149,6 +152,17 @@ def remove_if_spent(ring: str) -> bool:
             os.unlink(ring)
             return True
     return False
+
+
+def remove_if_unused(intent: str) -> None:
+    """Remove the page on which processes said what they were writing to a file (csrc/intent.h) if
+    none of them lives, and none died in the middle of a write."""
+    with contextlib.suppress(OSError), _opened(intent) as fd:
+        if _is_dead(fd) and (
+            os.pread(fd, 16, _INTENT_BOOT_AT) != boot_id()
+            or not any(os.pread(fd, 8, _INTENT_SIZE_AT))
+        ):
+            os.unlink(intent)
 
 
 def contents(rings: list[str]) -> Iterator[Content]:

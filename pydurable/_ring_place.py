@@ -18,7 +18,16 @@ from typing import NamedTuple
 
 from pydurable._native import FileIdentity
 
-__all__ = ["RING_DIR_VARIABLE", "Target", "all_rings", "private_folders", "ring_paths", "rings_for"]
+__all__ = [
+    "RING_DIR_VARIABLE",
+    "Target",
+    "all_intents",
+    "all_rings",
+    "intent_places",
+    "private_folders",
+    "ring_paths",
+    "rings_for",
+]
 
 RING_DIR_VARIABLE = "PYDURABLE_RING_DIR"
 _SHARED_MEMORY = "/dev/shm"
@@ -127,6 +136,16 @@ def all_rings() -> list[str]:
     return [ring for folder in private_folders() for ring in _rings_in(folder)]
 
 
+def all_intents() -> list[str]:
+    """The pages on which processes of this user say what they write, those in folders for rings."""
+    return [
+        os.path.join(folder, name)
+        for folder in private_folders()
+        for name in sorted(os.listdir(folder))
+        if name.endswith(".intent")
+    ]
+
+
 def rings_for(target: Target) -> tuple[list[str], list[str]]:
     """The rings that may be those of a target, and the others."""
     keys = target.keys()
@@ -138,3 +157,13 @@ def rings_for(target: Target) -> tuple[list[str], list[str]]:
         fits = any(map(str.__eq__, keys, found.groups()))
         (candidates if fits else others).append(ring)
     return candidates, others
+
+
+def intent_places(target: str) -> tuple[str, str]:
+    """What the path of the page begins with on which processes say what they write to a file: in
+    the folder for rings, or "" if there is none, and beside the file."""
+    shared = _private_folder()
+    folder = os.path.dirname(os.path.realpath(target))
+    # Each user has one, so that nobody has to believe what another wrote.
+    own = os.path.join(folder, f".pydurable-{os.geteuid()}-")
+    return "" if shared is None else os.path.join(shared, ""), own

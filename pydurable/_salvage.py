@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 
 from pydurable._native import NativeLog, identity_at
-from pydurable._ring_content import Page, read_page, remove_if_spent
-from pydurable._ring_place import Target, rings_for
+from pydurable._ring_content import Page, read_page, remove_if_spent, remove_if_unused
+from pydurable._ring_place import Target, all_intents, intent_places, rings_for
 
-__all__ = ["salvage"]
+__all__ = ["salvage", "share"]
 
 SWEPT = 4
 """How many rings of other targets are looked at, so that opening does not take longer where there
@@ -18,6 +19,17 @@ are many; each opener leaves one behind at most."""
 
 _LOOKS = 5
 _LOOK_S = 0.001
+
+
+# Nothing of ours can be made where the file lies.
+_NO_PLACE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EOPNOTSUPP,
+}
 
 
 def _moved_to(page: Page) -> str | None:
@@ -37,9 +49,22 @@ def _salvage_elsewhere(ring: str, path: str, options: dict[str, int]) -> int:
     """Empty a ring into the file that its owner had open, under the name that it has now."""
     native = NativeLog(path, options, plain=True)
     try:
+        share(native, path, needed=False)
         return _empty(native, ring)
     finally:
         native.close(0)
+
+
+def share(native: NativeLog, target: str, *, needed: bool) -> None:
+    """Let the processes that append to a file know of each other's writes.
+
+    :raises OSError: there is no place for that, and it is needed.
+    """
+    try:
+        native.share(*intent_places(target))
+    except OSError as error:
+        if needed or error.errno not in _NO_PLACE:
+            raise
 
 
 def _has_died(pid: int) -> bool:
@@ -88,8 +113,15 @@ def salvage(native: NativeLog, target: Target, options: dict[str, int]) -> int:
     return records
 
 
+def _some(paths: list[str]) -> list[str]:
+    """Others each time."""
+    start = int.from_bytes(os.urandom(4), "little") % len(paths) if paths else 0
+    return (paths[start:] + paths[:start])[:SWEPT]
+
+
 def _sweep(rings: list[str]) -> None:
-    """Look at some of them, others each time."""
-    start = int.from_bytes(os.urandom(4), "little") % len(rings) if rings else 0
-    for ring in (rings[start:] + rings[:start])[:SWEPT]:
+    """Look at some rings and pages of other targets."""
+    for ring in _some(rings):
         remove_if_spent(ring)
+    for intent in _some(all_intents()):
+        remove_if_unused(intent)

@@ -127,6 +127,24 @@ NO_CRC_CHECK = Mutant(
 )
 
 
+# What a killed process leaves of its write to a plain file.
+INTENT_TESTS = "tests/test_append_intent.py"
+CUT_TEST = f"{INTENT_TESTS}::test_a_part_is_cut_before_a_living_process_appends"
+SAME_BYTES_TEST = f"{INTENT_TESTS}::test_the_same_bytes_of_another_process_are_not_taken_for_it"
+
+NO_INTENT = Replacement(
+    "csrc/intent.c",
+    "    __atomic_store_n(&page->size, slot->size, __ATOMIC_SEQ_CST);\n",
+    "",
+)
+
+NO_FORGETTING = Replacement(
+    "csrc/intent.c",
+    "    if (fd < 0)\n        return;\n    if (pd_io_read(fd, &note,",
+    "    if (fd >= 0)\n        return;\n    if (pd_io_read(fd, &note,",
+)
+
+
 ASYNC_ACK_BEFORE_SYNC = Replacement(
     "csrc/async.c",
     "    if (rc >= 0)\n        rc = finish(async->log, request, &ticket);\n",
@@ -243,4 +261,21 @@ def test_tasks_that_are_told_too_early_are_caught(tree):
     build_again(tree)
     for test in ASYNC_SUBSET:
         done = run_until_caught(tree, [test])
+        assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+
+
+@pytest.mark.long
+def test_parts_that_are_not_cut_are_caught(tree):
+    """The tests of plain files see it when nobody says what is being written, and when a dead
+    process's ring is not told that nothing of its batch is in the file."""
+    build(tree)
+    done = run_subset(tree, [INTENT_TESTS])
+    assert done.returncode == pytest.ExitCode.OK, done.stdout
+    source = tree / NO_INTENT.file
+    whole = source.read_text(encoding="utf-8")
+    for replacement, test in [(NO_INTENT, CUT_TEST), (NO_FORGETTING, SAME_BYTES_TEST)]:
+        source.write_text(whole, encoding="utf-8")
+        replace_once(tree, replacement)
+        build_again(tree)
+        done = run_subset(tree, [test])
         assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout

@@ -85,7 +85,7 @@ def test_rings_of_the_living_are_left_alone(path: Path, rings: Path, other: Path
         open_file(other).close()
         file.append(b"one\n")
         open_file(other).close()
-        assert len(list(rings.iterdir())) == 1
+        assert len(list(rings.glob("*.ring"))) == 1
     assert path.read_bytes() == b"one\n"
 
 
@@ -228,7 +228,7 @@ def test_the_folder_can_be_chosen(path: Path, rings: Path) -> None:
     rings.rmdir()
     with open_file(path):
         assert rings.stat().st_mode & 0o777 == 0o700
-        assert len(list(rings.iterdir())) == 1
+        assert len(list(rings.glob("*.ring"))) == 1
     assert list(rings.iterdir()) == []
 
 
