@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,8 @@ os.environ["PYTHONWARNINGS"] = ",".join(
 # Its examples are those of the docstrings, and run there.
 collect_ignore = ["docs/reference.md", "docs/build_reference.py"]
 
+started = time.time()
+
 # What is remembered of filesystems goes nowhere that outlives the tests.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="pydurable-cache-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
@@ -29,6 +33,27 @@ if not os.environ.get("PYTEST_XDIST_WORKER"):
     rings = tempfile.mkdtemp(prefix="pydurable-rings-", dir=memory)
     os.environ["PYDURABLE_RING_DIR"] = rings
     atexit.register(shutil.rmtree, rings, ignore_errors=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that has left rings for its own files elsewhere."""
+    base = getattr(session.config._tmp_path_factory, "_basetemp", None)  # type: ignore[attr-defined]
+    if base is None or os.environ.get("PYTEST_XDIST_WORKER"):
+        return
+    from pydurable._ring_content import read_page
+    from pydurable._ring_place import all_rings
+
+    # The names of temporary folders are used again.
+    left = []
+    for ring in all_rings():
+        page = None if ring.startswith(rings) else read_page(ring)
+        if page is not None and page.target.startswith(os.path.join(base, "")):
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(ring).st_ctime >= started:
+                    left.append(ring)
+    if left:
+        print(f"\nrings of this run were left behind: {', '.join(left)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(autouse=True)

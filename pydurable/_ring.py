@@ -126,7 +126,7 @@ class AppendRing:
         self._left: deque[bytes] = deque()
         self.dropped = self._told = 0
         self._stopped = False
-        self._pid = os.getpid()
+        self.pid = os.getpid()
         self._chunks[0].seek(0)
         self._active = _Active(0, self._chunks[0])
         self._flusher = Flusher(interval)
@@ -306,11 +306,16 @@ def _make_ring(native: NativeLog, target: Target, max_pending_bytes: int) -> Non
 
 
 def _close_in_child() -> None:
-    """A child must never store into its parent's ring."""
+    """A child must never store into its parent's ring.
+
+    Hooks that were registered before this one run before it.  What they append finds the parent's
+    ring stopped, which the core has seen to inside fork itself, and goes to a new one.
+    """
     for ring in list(_rings):
-        ring._lock = threading.RLock()  # a thread that is not here may have held the other one
-        ring.close()
-    _rings.clear()
+        if ring.pid != os.getpid():
+            ring._lock = threading.RLock()  # a thread that is not here may have held the other one
+            ring.close()
+            _rings.discard(ring)
 
 
 os.register_at_fork(after_in_child=_close_in_child)

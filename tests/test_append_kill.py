@@ -259,3 +259,19 @@ def test_damaged_rings_do_no_harm(path: Path, seed: int) -> None:
     assert path.read_bytes().startswith(_lines(301))
     assert set(path.read_bytes().split(b"\n")) <= set(_lines(1000).split(b"\n"))
     ring.unlink(missing_ok=True)
+
+
+@needs_folder
+@pytest.mark.parametrize("half", [b"71", b"\0\0\0\0", b"7000"])
+def test_a_record_that_was_half_stored(path: Path, half: bytes) -> None:
+    """A kill in the middle of a store leaves a record that does not match its checksum: it, and
+    what would be behind it, is left out, and all before it is written."""
+    run_python(DIES, path, "kill")
+    ring = _ring_of(path)
+    content = bytearray(ring.read_bytes())
+    at = content.index(b"700\n")
+    content[at : at + len(half)] = half
+    ring.write_bytes(content)
+    with open_file(path) as file:
+        assert file.recovered_records == 399
+    assert path.read_bytes() == _lines(700)

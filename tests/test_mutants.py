@@ -31,6 +31,12 @@ ASYNC_SUBSET = [
     "tests/test_async.py::test_nothing_is_told_before_its_flush",
 ]
 
+# What is broken in the ring of appended records, only those who come after a death can see.
+RING_SUBSET = [
+    "tests/test_append_kill.py::test_a_record_that_was_half_stored",
+    "tests/test_append_kill.py::test_a_write_that_was_cut_short",
+]
+
 # The process that runs the subset says so if it got hold of another pydurable.
 WRONG_COPY = 99
 RUN_SUBSET = f"""
@@ -149,6 +155,20 @@ ASYNC_ACK_BEFORE_SYNC = Replacement(
     "csrc/async.c",
     "    if (rc >= 0)\n        rc = finish(async->log, request, &ticket);\n",
     "    if (rc >= 0 && request->sync)\n        rc = finish(async->log, request, &ticket);\n",
+)
+
+
+FRAME_UNCHECKED = Replacement(
+    "csrc/salvage.c",
+    "    return sum == pd_get32(frame + 4) ? PD_RING_FRAME_BYTES + size : 0;\n",
+    "    (void)sum;\n    return PD_RING_FRAME_BYTES + size;\n",
+)
+
+HEAD_BEFORE_WRITE = Replacement(
+    "csrc/ring.c",
+    "            pd_group_filling(log)->ring_end = log->ring_copied;\n",
+    "            pd_group_filling(log)->ring_end = log->ring_copied;\n"
+    "            pd_ring_consume(log, log->ring_copied);\n",
 )
 
 
@@ -279,3 +299,18 @@ def test_parts_that_are_not_cut_are_caught(tree):
         build_again(tree)
         done = run_subset(tree, [test])
         assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+
+
+@pytest.mark.long
+def test_a_broken_ring_is_caught(tree):
+    """The kill tests see it when frames are not checked, and when the ring forgets records before
+    they are written."""
+    build(tree)
+    done = run_subset(tree, RING_SUBSET)
+    assert done.returncode == pytest.ExitCode.OK, done.stdout
+    for broken, test in zip([FRAME_UNCHECKED, HEAD_BEFORE_WRITE], RING_SUBSET, strict=True):
+        replace_once(tree, broken)
+        build_again(tree)
+        done = run_subset(tree, [test])
+        assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+        replace_once(tree, Replacement(broken.file, broken.new, broken.old))
