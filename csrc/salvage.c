@@ -5,6 +5,7 @@
  * the file.  So a salvage may itself be killed at any point, and be begun anew.
  */
 #define _POSIX_C_SOURCE 200809L
+#define _DARWIN_C_SOURCE /* O_NOFOLLOW, which macOS takes for an extension of its own */
 
 #include "log.h"
 
