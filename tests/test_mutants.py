@@ -34,7 +34,7 @@ ASYNC_SUBSET = [
 # What is broken in the ring of appended records, only those who come after a death can see.
 RING_SUBSET = [
     "tests/test_append_kill.py::test_a_record_that_was_half_stored",
-    "tests/test_append_kill.py::test_a_write_that_was_cut_short",
+    "tests/test_append_intent.py::test_every_length_of_a_part",
 ]
 
 # The process that runs the subset says so if it got hold of another pydurable.
