@@ -125,10 +125,15 @@ def ring_paths(target: Target) -> list[str]:
     return paths
 
 
-def _rings_in(folder: str) -> list[str]:
+def _listed(folder: str) -> list[str]:
+    """What is in a folder; nothing if it is gone by now."""
     with contextlib.suppress(OSError):
-        return [os.path.join(folder, n) for n in sorted(os.listdir(folder)) if _NAME.search(n)]
+        return [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
     return []
+
+
+def _rings_in(folder: str) -> list[str]:
+    return [path for path in _listed(folder) if _NAME.search(path)]
 
 
 def all_rings() -> list[str]:
@@ -139,10 +144,7 @@ def all_rings() -> list[str]:
 def all_intents() -> list[str]:
     """The pages on which processes of this user say what they write, those in folders for rings."""
     return [
-        os.path.join(folder, name)
-        for folder in private_folders()
-        for name in sorted(os.listdir(folder))
-        if name.endswith(".intent")
+        path for folder in private_folders() for path in _listed(folder) if path.endswith(".intent")
     ]
 
 
