@@ -381,14 +381,18 @@ def test_a_filesystem_without_direct_io(folder: Path) -> None:
     assert content(folder / "target") == NEW
 
 
+def stream_with_alarm(folder: Path) -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    stream(folder)
+
+
 def test_interrupted_by_a_signal_while_syncing(folder: Path) -> None:
     """KeyboardInterrupt is raised after the call, which is either over or taken back."""
     one_file(folder)
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         with fault("FSYNC", 300, mode="DELAY"), pytest.raises(KeyboardInterrupt):
-            stream(folder)
+            stream_with_alarm(folder)
     finally:
         signal.signal(signal.SIGALRM, previous)
     assert content(folder / "target") in (OLD, NEW)

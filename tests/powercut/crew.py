@@ -40,6 +40,7 @@ def _start(scratch: Path, keep: Path | None) -> None:
     warnings.simplefilter("ignore", DurabilityWarning)
     _place = scratch / f"worker-{os.getpid()}"
     _place.mkdir()
+    os.environ["PYDURABLE_RING_DIR"] = os.fspath(_place / "rings")
     _laboratory = Laboratory(scratch / "program", _place, keep)
 
 

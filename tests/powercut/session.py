@@ -90,16 +90,25 @@ class Setting:
     """A tree that holds another build of pydurable, for the writer alone."""
 
 
-def _writer_environment(core: str | None) -> Mapping[str, str]:
-    """One in which the writer finds this package, and the pydurable that it is to use."""
+def _writer_environment(core: str | None, rings: Path) -> Mapping[str, str]:
+    """One in which the writer finds this package, and the pydurable that it is to use.
+
+    The power cut takes what lies in memory, so no check may find the writer's rings.
+    """
     tests = os.fspath(HERE.parent)
     path = [core, tests] if core else [tests]
     inherited = os.environ.get("PYTHONPATH")
     path += [inherited] if inherited else []
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path),
+        "PYDURABLE_RING_DIR": os.fspath(rings),
+    }
 
 
-def run_writer(disk: Disk, root: Path, workload: str, seed: int, core: str | None) -> None:
+def run_writer(
+    disk: Disk, root: Path, workload: str, seed: int, core: str | None, rings: Path
+) -> None:
     """Let a workload write in a process of its own; RuntimeError or MissedFault if it fails."""
     command = [sys.executable, "-m", f"{__package__.rpartition('.')[2]}.writer"]
     home = core or os.fspath(Path(_core.__file__).parents[1])
@@ -109,7 +118,7 @@ def run_writer(disk: Disk, root: Path, workload: str, seed: int, core: str | Non
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=_writer_environment(core),
+        env=_writer_environment(core, rings),
         timeout=WRITER_TIMEOUT_S,
         # Python looks for modules in the working directory first.
         cwd=home,
@@ -140,7 +149,7 @@ def record(
             )
             with mounted as root:
                 disk.order(*setting.orders)
-                run_writer(disk, root, workload, seed, setting.core)
+                run_writer(disk, root, workload, seed, setting.core, folder / "rings")
                 disk.order(CALM)
         whole = Recording(base, list(parse_log(disk.log.read_bytes())), list(inherited))
         whole.check_against(disk.image.read_bytes())

@@ -21,7 +21,7 @@ from test_mutants import (
 from powercut import crew as crews
 from powercut import requirements
 from powercut.__main__ import main
-from powercut.crew import Crew
+from powercut.crew import PREFIX, Crew
 from powercut.filesystems import FILESYSTEMS
 from powercut.laboratory import Job, Outcome
 from powercut.requirements import MEMORY
@@ -186,7 +186,9 @@ def test_a_kept_state_can_be_replayed(tmp_path, capsys):
 
 def test_the_command_counts_and_cleans_up(capsys):
     """A short run of the command says what it has done and leaves nothing behind."""
-    before = set(MEMORY.glob("pydurable-powercut-*"))
+    # Beside this process others may be at the same tests.
+    own = f"{PREFIX}{os.getpid()}-*"
+    before = set(MEMORY.glob(own))
     assert main(["--states", "40", "--fs", "ext4", "--workers", "1", "--seed", "7"]) == 0
     assert "no violation" in capsys.readouterr().out
-    assert set(MEMORY.glob("pydurable-powercut-*")) <= before
+    assert set(MEMORY.glob(own)) <= before
