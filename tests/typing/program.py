@@ -14,7 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pydurable
 from pydurable import (
@@ -308,7 +308,7 @@ def test(place: Path) -> None:
         assert_type(writes.note("replaced"), None)
     for state in writes.crash_states(limit=2, seed=0):
         assert_type(state, testing.CrashState)
-        assert_type(state.notes, "tuple[Any, ...]")
+        assert_type(state.notes, tuple[Any, ...])
         with state as path:
             assert_type(path, Path)
     faults = testing.Faults()
