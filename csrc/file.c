@@ -179,7 +179,8 @@ static int swap_files(struct pd_log *log)
     while (!log->poisoned && (log->acked_seq != log->filling_seq || log->syncing))
         pthread_cond_wait(&log->quiet, &log->mutex);
     int rc = log->poisoned ? -log->poison.code : 0;
-    if (rc == 0 && log->target == PD_TARGET_INTERVAL)
+    /* No later sync reaches what the old file holds. */
+    if (rc == 0 && log->written_lsn > log->durable_lsn)
         rc = pd_group_sync_now(log);
     if (rc < 0)
         return rc;

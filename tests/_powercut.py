@@ -20,6 +20,8 @@ from pydurable._simulated_replay import Replay
 
 MEMORY = Path("/dev/shm")
 
+RING_BYTES = 256 << 10
+
 
 def new_seed() -> int:
     """The seed of this test's dice: another one each time, unless PYDURABLE_SEED gives it."""
@@ -35,8 +37,18 @@ def scratch() -> Iterator[Path]:
 
 
 def open_after_cut(path: Path, create: bool = True) -> Log:
-    """Open a crash state; memory filesystems may know no direct I/O."""
-    return Log(path, create=create, method="fdatasync", segment_bytes=SEGMENT_BYTES, interval=60)
+    """Open a crash state; memory filesystems may know no direct I/O.
+
+    The ring is as small as it gets: making a large one takes longer than all the rest.
+    """
+    return Log(
+        path,
+        create=create,
+        method="fdatasync",
+        segment_bytes=SEGMENT_BYTES,
+        interval=60,
+        max_pending_bytes=RING_BYTES,
+    )
 
 
 def recovered(log: Log) -> list[Record]:

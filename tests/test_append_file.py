@@ -221,6 +221,18 @@ def test_reopen_follows_the_name(path: Path, sync: str) -> None:
     assert path.read_bytes() == b"new\n"
 
 
+@pytest.mark.guarantee("G13")
+@pytest.mark.parametrize("sync", ["none", "interval", "group"])
+def test_reopen_syncs_what_it_leaves(path: Path, sync: str) -> None:
+    """No later sync() reaches the file that was moved, so reopen makes it durable."""
+    with open_file(path, sync=sync) as file:
+        file.append(b"old\n")
+        before = file.stats().flushes
+        path.rename(path.with_name("app.log.1"))
+        file.reopen()
+        assert file.stats().flushes > before
+
+
 def test_reopen_that_fails_keeps_the_old_file(path: Path) -> None:
     """No record is lost when the new file cannot be opened."""
     moved = path.with_name("app.log.1")

@@ -34,7 +34,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of all dice; drawn and shown if not given")
     parser.add_argument("--minutes", type=float, help="begin nothing new after this time")
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes at work at once"
+        "--workers",
+        type=int,
+        default=2 * (os.cpu_count() or 1),
+        help="processes at work at once; each waits for the kernel half of its time",
     )
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep the first failing state of each job there"

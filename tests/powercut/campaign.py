@@ -12,7 +12,7 @@ from .catalogue import WORKLOADS, honest
 from .crew import Crew
 from .laboratory import Job, Outcome
 
-STATES_LEAST, STATES_MOST = 30, 120
+STATES_LEAST, STATES_MOST = 30, 600
 """Of one job."""
 
 
@@ -26,7 +26,7 @@ class Tally:
     in_time: bool = True
 
     def distinct(self, filesystem: str) -> int:
-        return sum(o.distinct for o in self.outcomes if o.job.filesystem == filesystem)
+        return sum(o.states for o in self.outcomes if o.job.filesystem == filesystem)
 
     @property
     def violations(self) -> list[str]:

@@ -7,12 +7,14 @@ from .workloads import Workload
 from .workloads_append import APPEND_WORKLOADS
 from .workloads_faults import FAULT_WORKLOADS
 from .workloads_log import LOG_WORKLOADS
+from .workloads_logging import LOGGING_WORKLOADS
 from .workloads_replace import REPLACE_WORKLOADS
 
 WORKLOADS: dict[str, Workload] = {
     **LOG_WORKLOADS,
     **REPLACE_WORKLOADS,
     **APPEND_WORKLOADS,
+    **LOGGING_WORKLOADS,
     **FAULT_WORKLOADS,
     **NAIVE_WORKLOADS,
 }

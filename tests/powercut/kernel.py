@@ -27,7 +27,8 @@ LOOP_CONFIG = struct.Struct("=II" + "QQQQQIIII64s64s32sQQ" + "64x")
 BTRFS_IOC_FORGET_DEV = 0x50009405
 BTRFS_ARGUMENTS = struct.Struct("=q4088s")
 
-PATIENCE_S = 60
+PATIENCE_S = 900
+"""Longer than anybody stops a run to have the machine for himself."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

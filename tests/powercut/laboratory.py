@@ -12,12 +12,9 @@ from typing import Any
 from . import session
 from .catalogue import WORKLOADS
 from .filesystems import FILESYSTEMS
-from .recording import Image, Kind, Recording
-from .states import Cut, Fingerprints, Piece, write_state
+from .recording import Image, Recording
+from .states import Cut, Piece, draw_states, write_state
 from .workloads import MissedFault
-
-TRIES = 4
-"""How often a cut is drawn again that leaves a state which was checked before."""
 
 SESSIONS = 5
 """How often a session is recorded until its fault meets what it is meant for."""
@@ -44,7 +41,7 @@ class Outcome:
 
     job: Job
     states: int = 0
-    distinct: int = 0
+    """No two of the same recording are the same."""
     flushes: int = 0
     writes: int = 0
     facts: int = 0
@@ -104,7 +101,7 @@ class Laboratory:
             outcome.flushes += recording.flushes()
             outcome.writes += recording.writes()
             outcome.facts += len(recording.facts())
-            part = -(-(job.states - outcome.distinct) // left)
+            part = -(-(job.states - outcome.states) // left)
             last = self._cut(recording, workload, part, dice, outcome)
             workload = WORKLOADS[workload].goes_on
             if outcome.violations or workload is None or last is None:
@@ -141,33 +138,24 @@ class Laboratory:
     def _cut(
         self, recording: Recording, workload: str, states: int, dice: random.Random, out: Outcome
     ) -> State | None:
-        """Cut the power that often; one of the states, drawn at random."""
+        """Check that many states, or as many as there are; one of them, drawn at random."""
         job = out.job
-        fingerprints = Fingerprints(recording.base)
-        # The same state is another case once more has been promised about it.
-        seen: set[tuple[bytes, int]] = set()
-        distinct: set[bytes] = set()
-        drawn: State | None = None
-        cut = Cut(recording, FILESYSTEMS[job.filesystem].whole_pages)
-        for position in draw_positions(recording, states, dice):
-            cut.advance(position)
-            for _ in range(TRIES):
-                pieces = cut.choose(dice)
-                fingerprint = fingerprints.of(pieces)
-                if (fingerprint, len(cut.facts)) not in seen:
-                    break
-            else:
-                continue
-            seen.add((fingerprint, len(cut.facts)))
-            distinct.add(fingerprint)
+        whole = FILESYSTEMS[job.filesystem].whole_pages
+        drawings = draw_states(recording, whole, states, dice)
+        chosen = dice.choice(drawings) if drawings else None
+        passed: State | None = None
+        cut = Cut(recording, whole)
+        for drawing in drawings:
+            cut.advance(drawing.position)
             state = State(
                 job.filesystem,
                 workload,
                 recording.base,
-                pieces,
+                cut.disk(drawing.pieces),
                 list(cut.facts),
                 dice.getrandbits(63),
-                f"entry {position} of {len(recording.entries)}, {len(cut.pending)} writes pending",
+                f"entry {drawing.position} of {len(recording.entries)}, "
+                f"{len(cut.pending)} writes pending",
             )
             out.states += 1
             problem = state.check(self._place)
@@ -175,11 +163,9 @@ class Laboratory:
                 self._note(state, problem, out)
                 if job.first_only:
                     break
-            # One of them goes on, and each is as likely to.
-            if dice.random() < 1 / len(seen):
-                drawn = state
-        out.distinct += len(distinct)
-        return drawn
+            if drawing is chosen:
+                passed = state
+        return passed
 
     def _note(self, state: State, problem: str, out: Outcome) -> None:
         if self._keep is not None and out.kept is None:
@@ -187,18 +173,6 @@ class Laboratory:
             out.kept = self._keep / f"{state.filesystem}-{state.workload}-{name}"
             keep_state(state, problem, out.kept)
         out.violations.append(f"{state.filesystem} {state.workload}, {state.moment}: {problem}")
-
-
-def draw_positions(recording: Recording, count: int, dice: random.Random) -> list[int]:
-    """Moments to cut at, in order: half of them just after a promise, where it may be too early."""
-    marks = [i + 1 for i, entry in enumerate(recording.entries) if entry.kind == Kind.MARK]
-    positions = [
-        dice.choice(marks)
-        if marks and dice.random() < 0.5
-        else dice.randint(1, len(recording.entries))
-        for _ in range(count)
-    ]
-    return sorted(positions)
 
 
 def keep_state(state: State, problem: str, folder: Path) -> None:

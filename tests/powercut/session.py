@@ -19,7 +19,7 @@ from .filesystems import Filesystem
 from .recording import Image, Recording, parse_log
 from .workloads import MISSED, MissedFault
 
-WRITER_TIMEOUT_S = 240
+WRITER_TIMEOUT_S = 1800
 
 CALM = "calm"
 """The order that ends a session, and whatever was wrong with the disk in it."""

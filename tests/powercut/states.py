@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from .recording import PAGE, SECTOR, Entry, Image, Kind, Recording
 
@@ -39,14 +39,21 @@ class Piece:
 class Cut:
     """The disk at one moment of a recording, which ``advance`` moves on."""
 
-    def __init__(self, recording: Recording, whole: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        whole: Iterable[int] = (),
+        settled: Callable[[Write], None] = lambda write: None,
+    ) -> None:
+        """settled: told of each write that has become certain."""
         self.position = 0
         self.facts = list(recording.inherited)
-        self.durable: list[Write] = []
+        self._durable: dict[tuple[int, int], Write] = {}
         self.pending: dict[int, Write] = {}
         self._entries = recording.entries
         self._covers: dict[int, list[int]] = {}
         self._whole = frozenset(whole)
+        self._settled = settled
 
     def advance(self, position: int) -> None:
         """Go on to just after entry ``position`` - 1."""
@@ -68,15 +75,32 @@ class Cut:
             covered = self._covers.pop(entry.request)
             if entry.result >= 0:
                 # Another flush may have made some of them certain in the meantime.
-                self.durable += [self.pending.pop(n) for n in covered if n in self.pending]
+                for request in covered:
+                    if request in self.pending:
+                        self._settle(self.pending.pop(request))
         elif entry.kind == Kind.MARK:
             self.facts.append(entry.fact())
 
-    def choose(self, dice: random.Random) -> list[Piece]:
-        """What a power cut now leaves of this recording's writes, in order."""
+    def _settle(self, write: Write) -> None:
+        """Take a write for certain; of those to the same place only the last one counts."""
+        place = write.offset, len(write.data)
+        if place not in self._durable or self._durable[place].number < write.number:
+            self._durable[place] = write
+        self._settled(write)
+
+    @property
+    def durable(self) -> list[Write]:
+        """What is certain, in order, without what was written over as a whole."""
+        return sorted(self._durable.values(), key=lambda write: write.number)
+
+    def draw(self, dice: random.Random) -> list[Piece]:
+        """What a power cut now leaves of the writes that no flush covers, in order."""
         pending = sorted(self.pending.values(), key=lambda write: write.number)
-        pieces = [piece_of(write) for write in self.durable]
-        pieces += dice.choice(WAYS)(pending, dice, self._whole)
+        return dice.choice(WAYS)(pending, dice, self._whole)
+
+    def disk(self, drawn: Sequence[Piece]) -> list[Piece]:
+        """All that is on the disk if this was drawn, in order."""
+        pieces = [*map(piece_of, self._durable.values()), *drawn]
         return sorted(pieces, key=lambda piece: piece.number)
 
 
@@ -150,33 +174,45 @@ def write_state(file: int, base: Image, pieces: Iterable[Piece]) -> None:
         os.pwrite(file, piece.data, piece.offset)
 
 
-@dataclass
 class Fingerprints:
     """Tells states of one recording apart by what they change of the base image.
 
-    The fingerprint is the sum of hashes of the changed sectors with their places; each sector's is
-    computed once, for most states share most of them.
+    The fingerprint is the sum of hashes of the changed sectors with their places.  What is certain
+    is summed up as it comes; of each write the sectors are hashed once, for most states share most
+    of them.
     """
 
-    base: Image
-    _raw: bytearray = field(init=False)
-    _known: dict[tuple[int, int, int], dict[int, int]] = field(default_factory=dict)
+    def __init__(self, base: Image) -> None:
+        self._raw = base.whole()
+        self._known: dict[tuple[int, int, int], dict[int, int]] = {}
+        self._settled: dict[int, tuple[int, int]] = {}
+        self._sum = 0
 
-    def __post_init__(self) -> None:
-        self._raw = self.base.whole()
+    def settle(self, write: Write) -> None:
+        """From now on each state has this write, unless a later one was to the same place."""
+        for place, digest in self._hashes(piece_of(write)).items():
+            number, before = self._settled.get(place, (-1, 0))
+            if number < write.number:
+                self._settled[place] = write.number, digest
+                self._sum += digest - before
 
-    def of(self, pieces: Iterable[Piece]) -> bytes:
-        sectors: dict[int, int] = {}
-        for piece in pieces:
-            key = piece.number, piece.offset, len(piece.data)
-            hashes = self._known.get(key)
-            if hashes is None:
-                hashes = self._known[key] = self._hash(piece)
-            sectors.update(hashes)
-        return (sum(sectors.values()) % (1 << 128)).to_bytes(16, "little")
+    def of(self, drawn: Iterable[Piece]) -> bytes:
+        """The fingerprint of what is settled with these pieces, given in order."""
+        changes: dict[int, int] = {}
+        for piece in drawn:
+            for place, digest in self._hashes(piece).items():
+                number, before = self._settled.get(place, (-1, 0))
+                if number < piece.number:
+                    changes[place] = digest - before
+        return ((self._sum + sum(changes.values())) % (1 << 128)).to_bytes(16, "little")
 
-    def _hash(self, piece: Piece) -> dict[int, int]:
-        hashes = {}
+    def _hashes(self, piece: Piece) -> dict[int, int]:
+        key = piece.number, piece.offset, len(piece.data)
+        if key not in self._known:
+            self._known[key] = dict(self._hash(piece))
+        return self._known[key]
+
+    def _hash(self, piece: Piece) -> Iterator[tuple[int, int]]:
         for at in range(0, len(piece.data), SECTOR):
             place = piece.offset + at
             data = piece.data[at : at + SECTOR]
@@ -184,5 +220,55 @@ class Fingerprints:
             if data != self._raw[place : place + SECTOR]:
                 text = hashlib.blake2b(data, digest_size=16, salt=place.to_bytes(8, "little"))
                 digest = int.from_bytes(text.digest(), "little")
-            hashes[place] = digest
-        return hashes
+            yield place, digest
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A state: the moment of a cut, and what it left of the writes that no flush covered then."""
+
+    position: int
+    pieces: list[Piece]
+
+
+MOMENTS = 2
+"""How many moments are drawn for each state that is wanted, since many leave the same."""
+
+TRIES = 4
+"""How often is drawn at one moment until it leaves a state that was not drawn before."""
+
+
+def draw_moments(recording: Recording, count: int, dice: random.Random) -> list[int]:
+    """Moments to cut at, in order: half of them just after a promise, where it may be too early."""
+    marks = [i + 1 for i, entry in enumerate(recording.entries) if entry.kind == Kind.MARK]
+    return sorted(
+        dice.choice(marks)
+        if marks and dice.random() < 0.5
+        else dice.randint(1, len(recording.entries))
+        for _ in range(count)
+    )
+
+
+def draw_states(
+    recording: Recording, whole: Iterable[int], count: int, dice: random.Random
+) -> list[Drawing]:
+    """So many different states, or as many as are found, in the order of their moments.
+
+    A state that was drawn at several moments is taken at the last one: by then most has been
+    promised about it.
+    """
+    prints = Fingerprints(recording.base)
+    cut = Cut(recording, whole, prints.settle)
+    drawn: dict[bytes, Drawing] = {}
+    for moment in draw_moments(recording, MOMENTS * count, dice):
+        cut.advance(moment)
+        for _ in range(TRIES):
+            pieces = cut.draw(dice)
+            fingerprint = prints.of(pieces)
+            known = drawn.pop(fingerprint, None) is not None
+            drawn[fingerprint] = Drawing(moment, pieces)
+            if not known:
+                break
+    chosen = dice.sample(range(len(drawn)), min(count, len(drawn)))
+    drawings = list(drawn.values())
+    return [drawings[i] for i in sorted(chosen)]

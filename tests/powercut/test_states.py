@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from powercut.recording import SECTOR, Entry, Image, Kind, Recording, parse_log
-from powercut.states import Cut, Fingerprints, Piece, Write, tear, write_state
+from powercut.states import (
+    Cut,
+    Fingerprints,
+    Piece,
+    Write,
+    draw_states,
+    tear,
+    write_state,
+)
 from powercut.workloads_replace import Fact, check_renames, check_replaced, content
 
 EMPTY = Image(16 << 10, ())
@@ -113,7 +121,7 @@ def test_a_state_is_what_is_certain_and_any_part_of_the_rest(tmp_path: Path):
     seen = set()
     for _ in range(500):
         with (tmp_path / "state").open("wb") as file:
-            write_state(file.fileno(), EMPTY, cut.choose(dice))
+            write_state(file.fileno(), EMPTY, cut.disk(cut.draw(dice)))
         raw = (tmp_path / "state").read_bytes()
         assert len(raw) == EMPTY.size
         found = raw[: 7 * SECTOR]
@@ -165,6 +173,56 @@ def test_fingerprints_tell_states_apart():
     assert prints.of(two) == prints.of(one)
     assert prints.of(two) != prints.of(two[:1])
     assert prints.of([Piece(3, 0, sectors("o"))]) == prints.of([])
+
+
+def test_what_is_settled_is_in_each_fingerprint():
+    """As it comes, in whatever order; a drawn piece counts unless a later write is settled."""
+    settled, drawn = Fingerprints(EMPTY), Fingerprints(EMPTY)
+    pieces = [Piece(1, 0, sectors("a", 2)), Piece(2, SECTOR, sectors("b", 2))]
+    for piece in reversed(pieces):
+        settled.settle(Write(piece.number, piece.offset, piece.data))
+    assert settled.of([]) == drawn.of(pieces)
+    assert settled.of([Piece(0, 0, sectors("x"))]) == drawn.of(pieces)
+    assert settled.of([Piece(3, 0, sectors("x"))]) != drawn.of(pieces)
+    assert settled.of([Piece(3, 0, bytes(3 * SECTOR))]) == drawn.of([])
+
+
+def test_what_was_written_over_as_a_whole_is_left_out():
+    """The last write to a place is the one that counts, in whatever order flushes cover them."""
+    cut = cut_after(
+        begin(1, 0, sectors("a")),
+        begin(2, 0, sectors("b")),
+        end(2),
+        flush_begin(3),
+        flush_end(3),
+        end(1),
+        flush_begin(4),
+        flush_end(4),
+    )
+    assert durable(cut) == [b"b"]
+
+
+def test_states_are_drawn_once_and_late():
+    """No two of them are the same, and each is of the last moment that may leave it."""
+    mark = Entry(Kind.MARK, 0, 0, 0, b"as it is")
+    entries = [
+        entry
+        for n in range(20)
+        for entry in (begin(2 * n, n, sectors("a")), end(2 * n), mark, mark)
+    ]
+    entries += [flush_begin(99), flush_end(99), mark]
+    recording = Recording(EMPTY, entries)
+    drawings = draw_states(recording, (), 40, random.Random(3))
+    assert [d.position for d in drawings] == sorted(d.position for d in drawings)
+    prints = Fingerprints(EMPTY)
+    cut = Cut(recording, (), prints.settle)
+    found = []
+    for drawing in drawings:
+        cut.advance(drawing.position)
+        found.append(prints.of(drawing.pieces))
+    assert len(set(found)) == len(found) == 40
+    everything = draw_states(recording, (), 10_000, random.Random(3))[-1]
+    assert (everything.position, everything.pieces) == (len(entries), [])
 
 
 def test_a_recording_notices_what_it_lacks():

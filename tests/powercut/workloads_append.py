@@ -41,6 +41,13 @@ def line(thread: int, serial: int) -> bytes:
     return b"%d %d %s\n" % (thread, serial, b"x" * size)
 
 
+def parse_line(data: bytes) -> tuple[int, int] | None:
+    """The thread and the serial of a line without its end; None if nobody wrote it so."""
+    match = LINE.fullmatch(data)
+    origin = (int(match[1]), int(match[2])) if match else None
+    return origin if origin and line(*origin) == data + b"\n" else None
+
+
 def append_workload(
     sync: str, threads: int, method: str = "auto", rotates: bool = False
 ) -> Workload:
@@ -113,12 +120,11 @@ def check_lines(root: Path, facts: Sequence[Accepted]) -> bool:
     found: dict[int, int] = {}
     whole = True
     for data in whole_lines(root):
-        match = LINE.fullmatch(data)
-        whole = match is not None and data + b"\n" == line(int(match[1]), int(match[2]))
-        if not whole:
+        origin = parse_line(data)
+        whole = origin is not None
+        if origin is None:
             break  # torn from here on
-        assert match is not None
-        thread, serial = int(match[1]), int(match[2])
+        thread, serial = origin
         expected = found.get(thread, -1) + 1
         assert serial == expected, f"thread {thread}: line {serial} where {expected} belongs"
         assert serial <= accepted.get(thread, -1), f"thread {thread}: line {serial} is invented"
