@@ -233,9 +233,8 @@ class AppendFile(AsyncFile, io.BufferedIOBase):
     def reopen(self) -> None:
         """Go over to the file that the path names now, after logrotate has moved the old one.
 
-        What was accepted before goes to the old file, and is durable, whatever the target, before
-        the new one is opened (and made, if there is none).  If that fails the old file stays in
-        use.
+        What was accepted before goes to the old file, and is durable under every target before the
+        new one is opened (and made, if there is none).  If that fails the old file stays in use.
         """
         self._usable().reopen(self._ring.tail)
 

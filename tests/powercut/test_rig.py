@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from powercut.filesystems import FILESYSTEMS
 from powercut.laboratory import Job, Outcome
 from powercut.requirements import MEMORY
 from powercut.session import Setting
+from pydurable import _core
 
 pytestmark = pytest.mark.powercut
 
@@ -48,6 +50,45 @@ APPENDS_TO_A_FAILED_PAGE = Mutant(
     "appends to a failed page",
     "",
     (Replacement("csrc/file.c", "    pd_sys_drop_cache(files->sync);\n", ""),),
+)
+
+
+PACKS_CARELESSLY = Mutant(
+    "packs carelessly",
+    "",
+    (
+        Replacement(
+            "pydurable/_rotated.py",
+            'open_atomic(path + _PACKED, "wb", permissions=mode) as target',
+            'open(path + _PACKED, "wb") as target',
+        ),
+    ),
+)
+
+LEAVES_UNSYNCED = Mutant(
+    "leaves a file unsynced",
+    "",
+    (
+        Replacement(
+            "csrc/file.c",
+            "    if (rc == 0 && log->written_lsn > log->durable_lsn)\n"
+            "        rc = pd_group_sync_now(log);\n",
+            "",
+        ),
+    ),
+)
+
+FORGETS_THE_FILE = Mutant(
+    "renames without a sync",
+    "",
+    (
+        *LEAVES_UNSYNCED.replacements,
+        Replacement(
+            "pydurable/_rotated.py",
+            "rename(self._path, name, overwrite=False)",
+            "os.rename(self._path, name)",
+        ),
+    ),
 )
 
 
@@ -76,11 +117,14 @@ def run(crew: Crew, filesystem: str, workload: str, setting: Setting | None = No
 
 
 def broken(tree: Path, mutant: Mutant) -> Setting:
-    """Build a broken core in a tree of its own, for the writer to use."""
+    """Make a broken pydurable in a tree of its own, for the writer to use."""
     copy_project(tree)
     for replacement in mutant.replacements:
         replace_once(tree, replacement)
-    build(tree)
+    if any(replacement.file.startswith("csrc/") for replacement in mutant.replacements):
+        build(tree)
+    else:
+        shutil.copy2(_core.__file__, tree / "pydurable")
     return Setting(core=os.fspath(tree))
 
 
@@ -169,6 +213,32 @@ def test_a_core_that_believes_the_page_cache_is_found(crew, tmp_path, mutant, wo
     Appending to a page whose write has failed loses what ext4 then calls written.
     """
     assert run(crew, filesystem, workload, broken(tmp_path, mutant)).violations
+
+
+ROTATED = ["handler-packed-1", "handler-few-4", "handler-none-4", "handler-moved-4"]
+
+
+@pytest.mark.guarantee("G13")
+@pytest.mark.parametrize("workload", ROTATED)
+def test_a_handler_that_rotates_loses_nothing(crew, workload):
+    """Each line that was acknowledged is in one of the files, once, packed or not, and in order."""
+    outcome = crew.submit(Job("ext4", workload, 0, STATES)).result()
+    assert outcome.violations == []
+    assert outcome.facts > 50
+
+
+@pytest.mark.parametrize(
+    ("mutant", "workload"),
+    [
+        (PACKS_CARELESSLY, "handler-packed-1"),
+        (FORGETS_THE_FILE, "handler-kept-1"),
+        (LEAVES_UNSYNCED, "handler-none-4"),
+    ],
+    ids=str,
+)
+def test_a_careless_rotation_is_found(crew, tmp_path, mutant, workload):
+    """The original removed before the packed one is durable; a file left, or renamed, unsynced."""
+    assert run(crew, "ext4", workload, broken(tmp_path, mutant)).violations
 
 
 def test_a_kept_state_can_be_replayed(tmp_path, capsys):
