@@ -17,11 +17,34 @@ if TYPE_CHECKING:
     from pydurable._native import NativeLog
     from pydurable._ring import AppendRing, NoRing
 
-__all__ = ["AsyncCommits", "AsyncFile", "AsyncLog", "as_bytes"]
+__all__ = ["NOWHERE", "AsyncCommits", "AsyncFile", "AsyncLog", "as_bytes"]
 
 Outcome = TypeVar("Outcome")
 
-_NO_SIDES: dict[int, LoopSide] = {}
+
+class _Nowhere:
+    """Stands for the side of a loop, and for the loop, where there is none."""
+
+    _thread_id = None
+
+    @property
+    def home(self) -> _Nowhere:
+        return self
+
+
+NOWHERE: Any = _Nowhere()
+
+
+class _NoLoops:
+    """Stands for the loops that use a log while none does."""
+
+    latest: Any = NOWHERE
+
+    def close(self) -> None:
+        pass
+
+
+_NO_LOOPS = _NoLoops()
 
 
 def as_bytes(data: Any) -> bytes:
@@ -46,8 +69,7 @@ class AsyncCommits(Generic[Outcome]):
     _max_record_bytes: int
     _lot_bytes: int
     """How much of what tasks commit may go to the core at once; 0 for one by one."""
-    _loops: Loops | None = None
-    _sides: dict[int, LoopSide] = _NO_SIDES
+    _loops: Loops | _NoLoops = _NO_LOOPS
     _numbers = True
     """Whether tasks are told LSNs."""
 
@@ -73,9 +95,8 @@ class AsyncCommits(Generic[Outcome]):
             data = as_bytes(data)
         if len(data) > self._max_record_bytes:
             self._refuse_size(len(data))
-        thread = get_ident()
-        side = self._sides.get(thread)
-        if side is None or side.home._thread_id != thread:
+        side = self._loops.latest
+        if side.home._thread_id != get_ident():
             side = self._use_loop()
         future = side.create_future()
         side.records.append(data)
@@ -93,22 +114,20 @@ class AsyncCommits(Generic[Outcome]):
             raise ClosedError("it is closed")
         if os.getpid() != self._pid:
             raise ForkedError("it was opened by the parent of this process; open it anew")
-        if self._loops is None:
+        loops = self._loops
+        if isinstance(loops, _NoLoops):
             lot_bytes = min(self._lot_bytes, self._max_record_bytes // 4)
-            loops = Loops(self._native, self._ring, lot_bytes, self._numbers)
+            made = Loops(self._native, self._ring, lot_bytes, self._numbers)
             # Two loops that come here at the same time are to find the same.
-            self._sides = self.__dict__.setdefault("_loops", loops).sides
-        assert self._loops is not None
-        return self._loops.here()
+            loops = self.__dict__.setdefault("_loops", made)
+        return loops.here()
 
     def _forget_loops(self) -> None:
         self.__dict__.pop("_loops", None)
-        self._sides = _NO_SIDES
 
     def _close_loops(self) -> None:
         """Finish what tasks have handed over and refuse the rest; before the close itself."""
-        if self._loops is not None:
-            self._loops.close()
+        self._loops.close()
 
     def _refuse_size(self, size: int) -> None:
         raise NotImplementedError

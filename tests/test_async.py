@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import selectors
 import threading
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,43 @@ def test_commits_of_one_turn_share_a_flush(log_path: Path, faults: Faults) -> No
                 assert len(os.listdir("/proc/self/task")) == threads
 
     run(main)
+
+
+class _CountingSelector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+    """Counts how often the loop asks the system for news."""
+
+    asked = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.asked += 1
+        found: list[tuple[selectors.SelectorKey, int]] = super().select(timeout)
+        return found
+
+
+def test_a_round_of_commits_takes_two_turns_of_the_loop(log_path: Path) -> None:
+    """What woken tasks commit next is handed over in the turn that wakes them, not the one after.
+
+    The loop asks for news twice a round: to wait for the flush, and to run those it has woken.
+    """
+    rounds, selector = 200, _CountingSelector()
+
+    async def main() -> None:
+        with open_log(log_path) as log:
+
+            async def task() -> None:
+                for _ in range(rounds):
+                    await log.commit_async(b"x")
+
+            before = selector.asked
+            await asyncio.gather(*(task() for _ in range(10)))
+            assert log.stats().batches <= rounds + 5
+            assert selector.asked - before <= 2.2 * rounds
+
+    loop = asyncio.SelectorEventLoop(selector)
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()
 
 
 def test_each_means_a_flush_for_every_commit(log_path: Path) -> None:
