@@ -272,7 +272,8 @@ class Templates:
             life = Life(lived)
             for _ in range(10):
                 life.commit(log, LARGE)
-            shutil.copytree(lived, self.torn)
+            # The keeper may be making the next segment, and renames it when it is ready.
+            shutil.copytree(lived, self.torn, ignore=shutil.ignore_patterns("prepare.tmp"))
         # Traces of a batch behind the last one, so that recovery has a torn tail to leave behind.
         report = pydurable.verify_log(self.torn)
         segment = self.torn / f"{report.torn_segment:016x}.seg"
