@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import glob
 import os
 import shutil
 import tempfile
@@ -22,17 +23,32 @@ collect_ignore = ["docs/reference.md", "docs/build_reference.py"]
 
 started = time.time()
 
+
+def _folder(name: str, parent: str) -> str:
+    """A folder of this run, away with it; those of runs that were killed go away now."""
+    prefix = os.path.join(parent, f"pydurable-{name}-")
+    for left in glob.glob(f"{prefix}*"):
+        # The number of the process that has made it.
+        owner = left.removeprefix(prefix).partition("-")[0]
+        try:
+            os.kill(int(owner), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+        except (ValueError, OSError):
+            continue
+    folder = tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 # What is remembered of filesystems goes nowhere that outlives the tests.
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="pydurable-cache-")
-atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+os.environ["XDG_CACHE_HOME"] = _folder("cache", tempfile.gettempdir())
 
 # Nor do the rings of processes that tests kill, which would wait for their files' next openers.
 # The workers of a run inherit the folder from the process that starts them, which removes it.
 if not os.environ.get("PYTEST_XDIST_WORKER"):
-    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    rings = tempfile.mkdtemp(prefix="pydurable-rings-", dir=memory)
-    os.environ["PYDURABLE_RING_DIR"] = rings
-    atexit.register(shutil.rmtree, rings, ignore_errors=True)
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()
+    rings = os.environ["PYDURABLE_RING_DIR"] = _folder("rings", memory)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

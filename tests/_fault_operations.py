@@ -72,38 +72,38 @@ def open_it(scene: LogScene) -> None:
     assert scene.log.next_lsn == scene.life.attempted + 1
 
 
-def _log(scene: LogScene) -> pydurable.Log:
+def log_of(scene: LogScene) -> pydurable.Log:
     assert scene.log is not None
     return scene.log
 
 
 def commit(scene: LogScene) -> None:
-    scene.life.commit(_log(scene))
+    scene.life.commit(log_of(scene))
 
 
 def commit_many(scene: LogScene) -> None:
-    scene.life.commit_many(_log(scene), 3)
+    scene.life.commit_many(log_of(scene), 3)
 
 
 def append_and_sync(scene: LogScene) -> None:
-    scene.life.append(_log(scene))
-    scene.life.append(_log(scene))
-    scene.life.sync(_log(scene))
+    scene.life.append(log_of(scene))
+    scene.life.append(log_of(scene))
+    scene.life.sync(log_of(scene))
 
 
 def over_the_end(scene: LogScene) -> None:
     for _ in range(8):
-        scene.life.commit(_log(scene), LARGE)
+        scene.life.commit(log_of(scene), LARGE)
 
 
 def truncate(scene: LogScene) -> None:
-    scene.life.truncate(_log(scene), scene.life.attempted - 2)
+    scene.life.truncate(log_of(scene), scene.life.attempted - 2)
 
 
 def close(scene: LogScene) -> None:
-    _log(scene).append(record(scene.life.attempted + 1))
+    log_of(scene).append(record(scene.life.attempted + 1))
     scene.life.attempted += 1
-    _log(scene).close()
+    log_of(scene).close()
     scene.life.promised = scene.life.attempted
 
 
@@ -288,7 +288,7 @@ class Templates:
 Make = Callable[[Path, Templates], Scene]
 
 
-def _scene(act: Act, *, template: str | None = "closed", opened: bool = True) -> Make:
+def log_scene(act: Act, *, template: str | None = "closed", opened: bool = True) -> Make:
     def make(folder: Path, templates: Templates) -> Scene:
         return LogScene(folder, template and getattr(templates, template), act, opened)
 
@@ -303,29 +303,29 @@ def _syncing(act: Callable[[Path], object]) -> Make:
     return lambda folder, templates: SyncScene(folder, act)
 
 
-def _appending(act: Callable[[AppendScene], None], *, opened: bool = True) -> Make:
+def appending_scene(act: Callable[[AppendScene], None], *, opened: bool = True) -> Make:
     return lambda folder, templates: AppendScene(folder, act, opened)
 
 
 SCENES: dict[str, Make] = {
-    "Log, new": _scene(open_it, template=None, opened=False),
-    "Log, closed before": _scene(open_it, opened=False),
-    "Log, after a crash": _scene(open_it, template="torn", opened=False),
-    "commit": _scene(commit),
-    "commit_many": _scene(commit_many),
-    "append and sync": _scene(append_and_sync),
-    "commit over a segment's end": _scene(over_the_end),
-    "truncate_before": _scene(truncate),
-    "close": _scene(close),
-    "read_log": _scene(read, opened=False),
-    "read_log, beside a writer": _scene(read),
-    "verify_log": _scene(verify, opened=False),
+    "Log, new": log_scene(open_it, template=None, opened=False),
+    "Log, closed before": log_scene(open_it, opened=False),
+    "Log, after a crash": log_scene(open_it, template="torn", opened=False),
+    "commit": log_scene(commit),
+    "commit_many": log_scene(commit_many),
+    "append and sync": log_scene(append_and_sync),
+    "commit over a segment's end": log_scene(over_the_end),
+    "truncate_before": log_scene(truncate),
+    "close": log_scene(close),
+    "read_log": log_scene(read, opened=False),
+    "read_log, beside a writer": log_scene(read),
+    "verify_log": log_scene(verify, opened=False),
     "repair_log": lambda folder, templates: RepairScene(folder, templates.closed),
-    "AppendFile": _appending(_open_file, opened=False),
-    "AppendFile.commit": _appending(_commit_to_file),
-    "AppendFile.append": _appending(_append_to_file),
-    "AppendFile.reopen": _appending(_reopen_file),
-    "AppendFile.close": _appending(_close_file),
+    "AppendFile": appending_scene(_open_file, opened=False),
+    "AppendFile.commit": appending_scene(_commit_to_file),
+    "AppendFile.append": appending_scene(_append_to_file),
+    "AppendFile.reopen": appending_scene(_reopen_file),
+    "AppendFile.close": appending_scene(_close_file),
     "sync_file": _syncing(_sync_file),
     "sync_data": _syncing(_sync_data),
     "sync_directory": _syncing(pydurable.sync_directory),

@@ -18,10 +18,13 @@ from types import FrameType
 import pytest
 from _errnos import ERRNOS, FALSE_ANSWERS
 from _fault_operations import SCENES, Make, Scene, Templates
+from _fault_tasks import TASK_SCENES
 from _powercut import new_seed
 from _scenario import check_resources, fast_folder, resources
 
 from pydurable import LockedError, testing
+
+OPERATIONS = {**SCENES, **TASK_SCENES}
 
 SAMPLE = 24
 """How many faults of each operation the default run tries."""
@@ -117,7 +120,7 @@ def _try(make: Make, place: Path, templates: Templates, case: Case) -> bool:
 
 
 def _try_all(name: str, place: Path, templates: Templates, cases: list[Case]) -> tuple[int, int]:
-    make = SCENES[name]
+    make = OPERATIONS[name]
     before = resources()
     previous = signal.signal(signal.SIGALRM, _hung)
     failed = 0
@@ -135,13 +138,13 @@ def _try_all(name: str, place: Path, templates: Templates, cases: list[Case]) ->
 
 
 @pytest.mark.guarantee("G8")
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("name", OPERATIONS)
 def test_a_sample_of_all_faults(place: Path, templates: Templates, name: str) -> None:
     """Errno and path are told, nothing acknowledged is lost, and no descriptor, thread, temporary
     file or lock is left; where no error comes, the operation has done its work."""
     seed = new_seed()
     print(f"PYDURABLE_SEED={seed}")
-    cases = _cases(SCENES[name], place, templates)
+    cases = _cases(OPERATIONS[name], place, templates)
     dice = random.Random(seed)
     failed, tried = _try_all(name, place, templates, dice.sample(cases, min(SAMPLE, len(cases))))
     assert failed > 0
@@ -150,10 +153,10 @@ def test_a_sample_of_all_faults(place: Path, templates: Templates, name: str) ->
 
 @pytest.mark.guarantee("G8")
 @pytest.mark.long
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("name", OPERATIONS)
 def test_all_faults(place: Path, templates: Templates, name: str) -> None:
     """The same for every call and every errno."""
-    cases = _cases(SCENES[name], place, templates)
+    cases = _cases(OPERATIONS[name], place, templates)
     failed, tried = _try_all(name, place, templates, cases)
     print(f"{name}: {tried} faults, {failed} of them errors")
     assert failed > 0

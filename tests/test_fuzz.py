@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import runpy
+import sys
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-from _fuzz import CORPUS, PLAIN, ROOT, SANITIZED, Builder, replay
+from _fuzz import CORPUS, FUZZ, PLAIN, ROOT, SANITIZED, Builder, replay
 from reference import judge, read_directory
 
 pytestmark = pytest.mark.fuzz
@@ -167,3 +171,26 @@ def test_a_broken_core_is_caught(plain: Builder, expected: dict[str, str], broke
     program = plain.program("recovery", {broken.file: text.replace(broken.old, broken.new)})
     verdicts, stopped = replay(program, RECOVERY)
     assert stopped or verdicts != expected
+
+
+SLEEPY = """#!{python}
+import sys, time
+with open({calls!r}, "a") as calls:
+    calls.write(sys.argv[1] + "\\n")
+time.sleep(0.1)
+while time.process_time() < 0.4:
+    pass
+"""
+
+
+def test_what_is_counted_is_the_time_on_a_processor(tmp_path: Path) -> None:
+    """A fuzzer that got less of it than it asked for is run again, for what is left."""
+    calls, fuzzer = tmp_path / "calls", tmp_path / "fuzzer"
+    fuzzer.write_text(SLEEPY.format(python=sys.executable, calls=os.fspath(calls)))
+    fuzzer.chmod(0o755)
+    spent = runpy.run_path(os.fspath(FUZZ / "__main__.py"))["spend"]([str(fuzzer)], 2.0, tmp_path)
+    limits = [int(line.partition("=")[2]) for line in calls.read_text().split()]
+    assert limits[0] == 2
+    assert limits[-1] == 1
+    assert spent > 1.5
+    assert len(limits) > 2

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from _append_file import open_file
-from _processes import check_python, run_python
+from _processes import TESTS, check_python, run_python, start_python
 
 import pydurable
 from pydurable._ring_content import contents
@@ -269,3 +269,30 @@ def test_these_tests_keep_their_rings_to_themselves(path: Path) -> None:
             Path(content.ring).unlink()
             return
     raise AssertionError("the ring lies elsewhere")
+
+
+SESSION = """
+import os, runpy, sys
+os.environ.pop("PYTEST_XDIST_WORKER", None)
+runpy.run_path(sys.argv[1])
+print(os.environ["PYDURABLE_RING_DIR"], os.environ["XDG_CACHE_HOME"], flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_run_removes_what_killed_ones_left() -> None:
+    """Its own folders go away with it, those of the dead before; those of the living stay."""
+    conftest = TESTS.parent / "conftest.py"
+    with start_python(SESSION, conftest) as killed:
+        assert killed.stdout is not None
+        left = [Path(name) for name in killed.stdout.readline().split()]
+        killed.kill()
+    assert len(left) == 2
+    with start_python(SESSION, conftest) as other:
+        assert other.stdout is not None
+        own = [Path(name) for name in other.stdout.readline().split()]
+        assert all(folder.is_dir() for folder in own)
+        assert not any(folder.exists() for folder in left)
+        other.communicate()
+    assert not any(folder.exists() for folder in own)
+    assert Path(os.environ[RING_DIR_VARIABLE]).is_dir()

@@ -218,7 +218,7 @@ def test_a_core_that_believes_the_page_cache_is_found(crew, tmp_path, mutant, wo
 ROTATED = ["handler-packed-1", "handler-few-4", "handler-none-4", "handler-moved-4"]
 
 
-@pytest.mark.guarantee("G13")
+@pytest.mark.guarantee("G16")
 @pytest.mark.parametrize("workload", ROTATED)
 def test_a_handler_that_rotates_loses_nothing(crew, workload):
     """Each line that was acknowledged is in one of the files, once, packed or not, and in order."""
