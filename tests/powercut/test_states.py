@@ -19,6 +19,8 @@ from powercut.states import (
     tear,
     write_state,
 )
+from powercut.workloads_append import line
+from powercut.workloads_logging import Said, Settings, check_handler
 from powercut.workloads_replace import Fact, check_renames, check_replaced, content
 
 EMPTY = Image(16 << 10, ())
@@ -329,3 +331,29 @@ def test_marks_are_written_at_once(tmp_path: Path):
     finally:
         os.close(read)
         os.close(write)
+
+
+class Thorough(random.Random):
+    """Dice by which every check is a thorough one."""
+
+    def random(self) -> float:
+        return 0.0
+
+
+@pytest.mark.parametrize("compress", [None, "gzip"])
+def test_handlers_are_judged(tmp_path: Path, compress):
+    """A sector that is torn away is no loss unless what stands behind it was promised."""
+    said = [
+        Said(0, 0, begun=True),
+        Said(0, 0, begun=False, durable=True),
+        Said(0, 1, begun=True),
+        Said(0, 1, begun=False),
+    ]
+    (tmp_path / "app.log").write_bytes(line(0, 0) + bytes(SECTOR) + b"x\n0 1")
+    settings = Settings(compress=compress)
+    check_handler(tmp_path, said, Thorough(), settings)
+    promised = [*said, Said(1, 0, begun=True), Said(1, 0, begun=False, durable=True)]
+    with pytest.raises(AssertionError, match="line 1 is lost after 0"):
+        check_handler(tmp_path, promised, Thorough(), settings)
+    with pytest.raises(AssertionError, match="invented"):
+        check_handler(tmp_path, [], Thorough(), settings)
