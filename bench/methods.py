@@ -26,8 +26,7 @@ from typing import Any
 from pydurable import Log
 from pydurable._native_storage import measure, probe
 
-from . import report
-from .replace import places
+from . import places, report
 from .rounds import spread
 
 METHODS = ("fdatasync", "fsync", "dsync", "direct", "direct+dsync")
@@ -113,8 +112,8 @@ def pg_rates(program: str, folder: Path) -> dict[str, float]:
 
 def pg_program() -> str | None:
     """pg_test_fsync on the path, or where Debian puts it."""
-    places_ = [*Path("/usr/lib/postgresql").glob("*/bin/pg_test_fsync")]
-    return shutil.which("pg_test_fsync") or next((str(place) for place in places_), None)
+    debian = Path("/usr/lib/postgresql").glob("*/bin/pg_test_fsync")
+    return shutil.which("pg_test_fsync") or next(map(str, debian), None)
 
 
 def pg_lines(kind: str, folder: Path) -> list[tuple[str, ...]]:
@@ -171,21 +170,13 @@ def show(results: list[dict[str, Any]]) -> bool:
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(prog="python -m bench.methods", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path.cwd(), help="on the disk to measure")
-    parser.add_argument(
-        "--also",
-        nargs="*",
-        choices=("ext4", "xfs", "btrfs"),
-        default=("ext4", "xfs", "btrfs"),
-        help="filesystems to mount on a loop device, which takes root",
-    )
+    places.add_options(parser, ("ext4", "xfs", "btrfs"))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--count", type=int, default=100, help="commits in each slice")
     parser.add_argument("--probes", type=int, default=9, help="how often auto chooses")
     parser.add_argument(
         "--pg", action="store_true", help="compare with pg_test_fsync, some 20 s each"
     )
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
     return parser.parse_args(arguments)
 
 
@@ -193,10 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and return 0 if auto is within 5 % of the best and quick enough."""
     args = parsed(arguments)
     results, rows = [], []
-    with (
-        tempfile.TemporaryDirectory(dir=args.folder, prefix="bench-methods-") as name,
-        places(Path(name), args) as found,
-    ):
+    with places.places(args) as found:
         for kind, folder in found:
             results.append(judge(kind, folder, args))
             if args.pg:

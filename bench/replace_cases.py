@@ -107,6 +107,7 @@ def libraries() -> list[Case]:
 
 
 OURS = Case("pydurable.replace", "", timed(lambda target: pydurable.replace(target, DATA)))
+ITSELF = Case("pydurable.replace against itself", "", OURS.seconds)
 BY_HAND = Case("temp, fsync, rename, fsync by hand", "", timed(by_hand))
 
 

@@ -1,71 +1,25 @@
-"""Where the benchmark of replacing runs: a folder, loop-mounted filesystems, the C floor."""
+"""What the benchmark of replacing needs from the machine: the C floor, memory, the page cache."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import ctypes.util
+import fcntl
 import mmap
 import os
 import shutil
-import subprocess
+import struct
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-IMAGE_BYTES = 4 << 30  # sparse; two files of a GiB must fit beside the log
+from .places import Unavailable, run
 
-
-class Unavailable(Exception):
-    """Something that the benchmark would like is not there; the message says what."""
-
-
-def filesystem(path: Path) -> str:
-    """Return the type of the filesystem that holds a path, as the kernel names it."""
-    best, kind = "", "unknown"
-    if sys.platform != "linux":
-        return kind
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, point, name, *_ = line.split()
-        inside = path == Path(point) or Path(point) in path.parents
-        if inside and len(point) >= len(best):
-            best, kind = point, name
-    return kind
-
-
-MAKE = {
-    "ext4": ("mkfs.ext4", "-q", "-F"),
-    "xfs": ("mkfs.xfs", "-q"),
-    "btrfs": ("mkfs.btrfs", "-q"),
-}
-
-
-@contextlib.contextmanager
-def loop_mounted(kind: str, folder: Path, options: str = "defaults") -> Iterator[Path]:
-    """Make a filesystem in a file, mount it, and take all of it away again."""
-    if os.geteuid() != 0 or not shutil.which(MAKE[kind][0]):
-        raise Unavailable(f"a loop-mounted {kind} needs root and {MAKE[kind][0]}")
-    image, point = folder / f"{kind}.image", folder / kind
-    with contextlib.ExitStack() as undo:
-        point.mkdir()
-        undo.callback(point.rmdir)
-        with open(image, "wb") as f:
-            f.truncate(IMAGE_BYTES)
-        undo.callback(image.unlink)
-        _run(*MAKE[kind], image)
-        # Direct, so that the image does not fill the page cache that is to be measured.
-        device = _run("losetup", "--find", "--show", "--direct-io=on", image).strip()
-        undo.callback(_run, "losetup", "--detach", device)
-        _run("mount", "-o", options, device, point)
-        undo.callback(_run, "umount", point)
-        yield point
-
-
-def _run(*command: object) -> str:
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Unavailable(f"{command[0]}: {done.stderr.strip()}")
-    return done.stdout
+# As in linux/fs.h; the second takes a pointer to an int, whatever its number says.
+_GETFLAGS, _SETFLAGS, _TOPDIR = 0x80086601, 0x40086602, 0x00020000
+WARM_CHUNK = bytes(4 << 20)
 
 
 def built_floor(folder: Path) -> Path:
@@ -74,20 +28,53 @@ def built_floor(folder: Path) -> Path:
     if not compiler:
         raise Unavailable("the floor needs a C compiler")
     program = folder / "replace_floor"
-    _run(compiler, "-O2", "-o", program, Path(__file__).with_name("replace_floor.c"))
+    run(compiler, "-O2", "-o", program, Path(__file__).with_name("replace_floor.c"))
     return program
 
 
-def note(folder: Path) -> str:
-    """Return what one has to know about the filesystem to read its figures, or ""."""
-    number = folder.stat().st_dev
-    device = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve().name
-    task = Path("/sys/fs/ext4", device, "journal_task")
-    # Without a journal ext4 does not give out an inode again for some time after it was freed,
-    # and goes over all of those that were: a loop that replaces files slows down as it runs.
-    if task.exists() and not task.read_text().strip().isdigit():
-        return "without a journal"
-    return ""
+def spread_out(folder: Path) -> None:
+    """Have ext4 put each new directory in here into another part of the disk, where it can.
+
+    Without a journal ext4 does not give out an inode again for some minutes after it was freed, and
+    looks at all of those before it finds another one.  Directories beside each other share the
+    inodes around them, so that each turn would pay for what the turns before it replaced.
+    """
+    if sys.platform != "linux":
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):  # a filesystem that has no such flag needs none
+            (flags,) = struct.unpack("I", fcntl.ioctl(fd, _GETFLAGS, bytes(8))[:4])
+            fcntl.ioctl(fd, _SETFLAGS, struct.pack("Q", flags | _TOPDIR))
+    finally:
+        os.close(fd)
+
+
+def settled_memory(folder: Path, size: int, seconds: float) -> None:
+    """Return when size bytes of memory are free that the machine really has.
+
+    A virtual machine gives memory that it has not used for two seconds back to its host (free page
+    reporting), and to get a GiB of it again can take longer than to write that GiB.  Whether a turn
+    had to was a matter of chance.  So the page cache holds as much until everything else has been
+    given back, and drops it just before the turn; nothing of it is written to the disk.
+    """
+    held = folder / "held"
+    with open(held, "wb") as f:
+        for _ in range(0, size, len(WARM_CHUNK)):
+            f.write(WARM_CHUNK)
+        f.flush()
+        time.sleep(seconds)
+        f.truncate(0)
+    held.unlink()
+
+
+@contextlib.contextmanager
+def fresh_folder(parent: Path) -> Iterator[Path]:
+    """Make a folder of a name that was never there, and take it away again."""
+    folder = parent / os.urandom(8).hex()
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
 
 
 def cached_bytes(path: Path) -> int:

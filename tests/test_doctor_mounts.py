@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.replace_disk import Unavailable, loop_mounted
+from bench.places import Unavailable, loop_mounted
 from pydurable import inspect_storage
 
 IF_HONOURED = "durable if the drive honours flushes"

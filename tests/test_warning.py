@@ -13,7 +13,7 @@ from _processes import check_python
 from cli_command import ENVIRONMENT, run
 
 import pydurable
-from bench.replace_disk import Unavailable, loop_mounted
+from bench.places import Unavailable, loop_mounted
 from pydurable import DurabilityWarning, Log, UnsafeStorageError, _storage
 
 SHM = Path("/dev/shm")
