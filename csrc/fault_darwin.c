@@ -147,6 +147,7 @@ static void build(void)
     meta.move_new = pd_darwin_move_new;
     meta.direct = pd_darwin_direct;
     meta.writeback = pd_darwin_writeback;
+    meta.hold = pd_darwin_hold;
     table = pd_sys_posix;
     table.open = pd_darwin_open;
     table.fsync = like_fsync; /* the same call on both; here it is noted */

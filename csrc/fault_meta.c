@@ -133,6 +133,13 @@ static int fault_duplicate(int fd)
     return pd_sys_base->meta->duplicate(fd);
 }
 
+static int fault_hold(int dir, const char *name)
+{
+    struct pd_fault_rule rule = pd_fault_arrive(PD_CALL_HOLD);
+    PD_FAULT_REFUSE(rule);
+    return pd_sys_base->meta->hold(dir, name);
+}
+
 const struct pd_sys_meta pd_fault_meta = {
     .look = fault_look,
     .writable = fault_writable,
@@ -149,4 +156,5 @@ const struct pd_sys_meta pd_fault_meta = {
     .direct = fault_direct,
     .writeback = fault_writeback,
     .duplicate = fault_duplicate,
+    .hold = fault_hold,
 };

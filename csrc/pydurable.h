@@ -315,6 +315,7 @@ enum pd_call {
     PD_CALL_DIRECT,
     PD_CALL_WRITEBACK,
     PD_CALL_DUPLICATE,
+    PD_CALL_HOLD,
     PD_CALL_COUNT
 };
 

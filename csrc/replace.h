@@ -89,11 +89,14 @@ struct pd_stage {
     struct pd_buffer buffer;
     size_t pending;   /* bytes waiting in the buffer */
     uint64_t written; /* bytes in the file */
+    size_t unstarted; /* bytes written since the disk was last told to begin */
 };
 
 /* The steps of a stage whose target has been found, in this order. */
 void pd_stage_init(struct pd_stage *stage, const struct pd_replace_options *options);
 int pd_stage_create(struct pd_stage *stage, struct pd_error *error);
+/* Have the disk begin with what is written, without waiting for it. */
+int pd_stage_start_writeback(struct pd_stage *stage, struct pd_error *error);
 int pd_stage_seal(struct pd_stage *stage, struct pd_error *error); /* the last bytes; attributes */
 int pd_stage_sync(struct pd_stage *stage, bool guarded, struct pd_error *error); /* and close */
 /* Publish.  May fail after the swap, then with PD_ERROR_NOT_DURABLE: see stage->swapped. */

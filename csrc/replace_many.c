@@ -8,9 +8,10 @@
  * once commits its journal once for all of them, and a directory of many names is synced once.
  * Nothing is renamed before everything is synced, so that a failure up to there publishes nothing.
  *
- * Descriptors are bounded by `budget`: that many files are open in a window, and as many
- * directories are held.  A directory beyond that is opened anew for each step, by the path of the
- * item, and must then still be the same one.
+ * Descriptors are bounded by `budget`: that many files are open in a window (new ones while they
+ * are written, old ones while they are replaced), and as many directories are held.  A directory
+ * beyond that is opened anew for each step, by the path of the item, and must then still be the
+ * same one.
  */
 #include "replace.h"
 
@@ -23,7 +24,12 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { BUDGET_MAX = 128, BUDGET_MIN = 4 };
+enum {
+    BUDGET_MAX = 128,
+    BUDGET_MIN = 4,
+    /* Names are made under the directory's lock, for which more threads only spin. */
+    STAGERS = 4
+};
 
 struct directory {
     dev_t device;
@@ -37,6 +43,7 @@ struct directory {
 struct item {
     struct pd_stage stage;
     size_t directory;
+    int old; /* the file that was replaced, held until its window is over, or -1 */
 };
 
 struct batch {
@@ -47,7 +54,7 @@ struct batch {
     struct directory *directories;
     size_t directories_count;
     size_t *order; /* of staging: the leaders first */
-    size_t window; /* where in order the present window begins */
+    size_t window; /* where the present window begins: in order, and later in items */
     size_t budget;
 };
 
@@ -175,11 +182,9 @@ static int write_item(struct batch *batch, size_t index, struct pd_error *error)
         rc = pd_stage_write(stage, wanted->data, wanted->size, error);
     if (rc >= 0)
         rc = pd_stage_seal(stage, error);
-    /* The disk may begin while the other files are still being written.  Only a hint: what goes
-     * wrong with it, the sync will tell. */
-    if (rc >= 0 && batch->options->durability != PD_DURABLE_NONE)
-        pd_sys->meta->writeback(stage->fd);
-    return rc;
+    /* The disk may begin while the other files are still being written, and a journal then has the
+     * blocks of all of them in the transaction that the first sync commits. */
+    return rc < 0 ? rc : pd_stage_start_writeback(stage, error);
 }
 
 static int stage_work(void *context, size_t offset, struct pd_error *error)
@@ -203,13 +208,21 @@ static int sync_work(void *context, size_t offset, struct pd_error *error)
     return pd_stage_sync(&batch->items[index].stage, guarded, error);
 }
 
+/* How many items the window has that begins at batch->window. */
+static size_t window_size(const struct batch *batch)
+{
+    const size_t rest = batch->count - batch->window;
+    return rest < batch->budget ? rest : batch->budget;
+}
+
 static int stage_all(struct batch *batch, uint32_t workers, size_t *failed, struct pd_error *error)
 {
+    const size_t most = STAGERS * batch->directories_count;
+    const uint32_t stagers = workers < most ? workers : (uint32_t)most;
     for (batch->window = 0; batch->window < batch->count; batch->window += batch->budget) {
-        size_t rest = batch->count - batch->window;
-        size_t size = rest < batch->budget ? rest : batch->budget;
+        size_t size = window_size(batch);
         size_t at = 0;
-        int rc = pd_parallel(size, workers, stage_work, batch, &at, error);
+        int rc = pd_parallel(size, stagers, stage_work, batch, &at, error);
         if (rc >= 0)
             rc = pd_parallel(size, workers, sync_work, batch, &at, error);
         if (rc < 0) {
@@ -220,24 +233,53 @@ static int stage_all(struct batch *batch, uint32_t workers, size_t *failed, stru
     return 0;
 }
 
-/* Rename in order up to the first failure; *replaced counts. */
-static int swap_all(struct batch *batch, size_t *replaced, size_t *failed, struct pd_error *error)
+static int swap_item(struct batch *batch, size_t index, struct pd_error *error)
 {
-    for (size_t i = 0; i < batch->count; i++) {
-        struct item *item = &batch->items[i];
-        *failed = i;
-        int rc = enter(batch, i, error);
-        if (rc >= 0)
-            rc = pd_stage_swap(&item->stage, error);
-        leave(batch, i);
-        if (item->stage.swapped) {
-            batch->directories[item->directory].changed = true;
-            *replaced = i + 1;
-        }
-        if (rc < 0)
-            return rc;
-    }
+    struct item *item = &batch->items[index];
+    const struct pd_place *target = &item->stage.target;
+    int rc = enter(batch, index, error);
+    if (rc >= 0 && target->exists)
+        PD_RETRY(item->old, pd_sys->meta->hold(target->dir, target->name));
+    if (rc >= 0)
+        rc = pd_stage_swap(&item->stage, error);
+    leave(batch, index);
+    return rc;
+}
+
+/* Let go of an old file, which is what frees it. */
+static int free_work(void *context, size_t offset, struct pd_error *error)
+{
+    (void)error;
+    struct batch *batch = context;
+    struct item *item = &batch->items[batch->window + offset];
+    if (item->old >= 0)
+        pd_io_close(item->old);
+    item->old = -1;
     return 0;
+}
+
+/* Rename in order up to the first failure; *replaced counts.  The old files are not freed between
+ * the renames, one by one, but window by window in all threads: that waits for the disk too. */
+static int swap_all(struct batch *batch, uint32_t workers, size_t *replaced, size_t *failed,
+                    struct pd_error *error)
+{
+    int rc = 0;
+    for (batch->window = 0; rc >= 0 && batch->window < batch->count;) {
+        const size_t size = window_size(batch);
+        for (size_t i = batch->window; rc >= 0 && i < batch->window + size; i++) {
+            struct item *item = &batch->items[i];
+            *failed = i;
+            rc = swap_item(batch, i, error);
+            if (item->stage.swapped) {
+                batch->directories[item->directory].changed = true;
+                *replaced = i + 1;
+            }
+        }
+        size_t at;
+        (void)pd_parallel(size, workers, free_work, batch, &at, NULL);
+        batch->window += size;
+    }
+    return rc;
 }
 
 static int sync_directory_work(void *context, size_t index, struct pd_error *error)
@@ -298,7 +340,7 @@ static int run(struct batch *batch, uint32_t workers, struct pd_replace_outcome 
         rc = stage_all(batch, workers, &failed, error);
     outcome->staged = rc >= 0;
     if (rc >= 0)
-        rc = swap_all(batch, &replaced, &failed, error);
+        rc = swap_all(batch, workers, &replaced, &failed, error);
     size_t unsynced = batch->count;
     int sync_rc = sync_directories(batch, workers, replaced, &unsynced, rc < 0 ? NULL : error);
     outcome->replaced = replaced;
@@ -323,8 +365,10 @@ int pd_replace_many(const struct pd_replace_item *items, uint64_t count,
     if (rc < 0) {
         pd_error_os(error, rc, "preparing to replace many files", "");
     } else {
-        for (size_t i = 0; i < batch.count; i++)
+        for (size_t i = 0; i < batch.count; i++) {
             pd_stage_init(&batch.items[i].stage, options);
+            batch.items[i].old = -1;
+        }
         rc = run(&batch, workers, outcome, error);
     }
     free(batch.items);

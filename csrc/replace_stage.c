@@ -12,6 +12,12 @@
 /* Direct writes are as large as this, which keeps the device busy and the memory small. */
 static const size_t direct_bytes = (size_t)4 << 20;
 
+/* The disk is told to begin after as much as this.  Through windows of 4 to 16 MiB a GiB took three
+ * quarters of the time that it takes when all of it is left to fsync, on ext4. */
+static const size_t window_bytes = (size_t)8 << 20;
+
+static const char *const writing = "writing a temporary file";
+
 void pd_stage_init(struct pd_stage *stage, const struct pd_replace_options *options)
 {
     *stage = (struct pd_stage){.options = *options, .fd = -1, .guard = -1, .pid = pd_sys_pid()};
@@ -48,11 +54,38 @@ int pd_stage_create(struct pd_stage *stage, struct pd_error *error)
     return stage->options.direct ? go_direct(stage, error) : 0;
 }
 
-static int write_at(const struct pd_stage *stage, const void *data, size_t size, uint64_t offset,
+int pd_stage_start_writeback(struct pd_stage *stage, struct pd_error *error)
+{
+    stage->unstarted = 0;
+    if (stage->options.durability == PD_DURABLE_NONE || stage->alignment)
+        return 0;
+    int rc;
+    PD_RETRY(rc, pd_sys->meta->writeback(stage->fd));
+    /* Only what says "not here" may be passed over.  ext4 throws pages away for which it finds no
+     * block, and tells whoever made it write them out; a later fsync would not hear of it. */
+    if (rc >= 0 || pd_is_unsupported(rc))
+        return 0;
+    return pd_error_os(error, rc, writing, stage->temp);
+}
+
+static int write_at(struct pd_stage *stage, const uint8_t *data, size_t size, uint64_t offset,
                     struct pd_error *error)
 {
-    int rc = pd_io_write(stage->fd, data, size, offset);
-    return rc < 0 ? pd_error_os(error, rc, "writing a temporary file", stage->temp) : 0;
+    while (size > 0) {
+        const size_t n = size < window_bytes ? size : window_bytes;
+        int rc = pd_io_write(stage->fd, data, n, offset);
+        if (rc < 0)
+            return pd_error_os(error, rc, writing, stage->temp);
+        stage->unstarted += n;
+        if (stage->unstarted >= window_bytes)
+            rc = pd_stage_start_writeback(stage, error);
+        if (rc < 0)
+            return rc;
+        data += n;
+        size -= n;
+        offset += n;
+    }
+    return 0;
 }
 
 int pd_stage_write_at(struct pd_stage *stage, const void *data, uint64_t size, uint64_t offset,
@@ -126,7 +159,7 @@ static int put_tail(struct pd_stage *stage, struct pd_error *error)
     if (rc < 0 || stage->written == end)
         return rc;
     PD_RETRY(rc, pd_sys->truncate(stage->fd, (int64_t)end));
-    return rc < 0 ? pd_error_os(error, rc, "writing a temporary file", stage->temp) : 0;
+    return rc < 0 ? pd_error_os(error, rc, writing, stage->temp) : 0;
 }
 
 int pd_stage_seal(struct pd_stage *stage, struct pd_error *error)

@@ -31,8 +31,11 @@ struct pd_sys_meta {
      * only takes away the one that to has inherited: the other is copied with the attributes. */
     int (*acl_copy)(int from, int to);
     int (*direct)(int fd);    /* past the page cache from here on; -EINVAL where it cannot */
-    int (*writeback)(int fd); /* start writing dirty pages out, without waiting: a hint */
+    int (*writeback)(int fd); /* start writing dirty pages out, without waiting */
     int (*duplicate)(int fd);
+    /* A descriptor that keeps a file from being freed with its last name, where that takes the
+     * filesystem long enough to be worth it; -ENOTSUP elsewhere. */
+    int (*hold)(int dir, const char *name);
 };
 
 extern const struct pd_sys_meta pd_sys_posix_meta;

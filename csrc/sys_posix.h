@@ -47,6 +47,7 @@ int pd_darwin_allocate(int fd, int64_t size);
 int pd_darwin_move_new(int from_dir, const char *from, int to_dir, const char *to);
 int pd_darwin_direct(int fd);
 int pd_darwin_writeback(int fd);
+int pd_darwin_hold(int dir, const char *name);
 
 extern const struct pd_sys_kind pd_linux_kind;
 
@@ -58,6 +59,7 @@ int pd_linux_allocate(int fd, int64_t size);
 int pd_linux_move_new(int from_dir, const char *from, int to_dir, const char *to);
 int pd_linux_direct(int fd);
 int pd_linux_writeback(int fd);
+int pd_linux_hold(int dir, const char *name);
 
 /* Waiting for words without futexes (sys_posix_rooms.c). */
 void pd_rooms_wait(uint32_t *word, uint32_t seen, uint64_t ns);

@@ -89,6 +89,13 @@ int pd_darwin_direct(int fd)
     return pd_darwin->nocache(fd);
 }
 
+int pd_darwin_hold(int dir, const char *name)
+{
+    (void)dir;
+    (void)name;
+    return -ENOTSUP;
+}
+
 int pd_darwin_writeback(int fd)
 {
     (void)fd; /* a hint that macOS has no call for */

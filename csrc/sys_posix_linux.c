@@ -89,6 +89,19 @@ int pd_linux_writeback(int fd)
     return pd_posix_result(sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE));
 }
 
+int pd_linux_hold(int dir, const char *name)
+{
+    /* ext2, 3 and 4 free a file in the call that takes its last name; without a journal they even
+     * wait there for its discard.  Nowhere else: NFS moves a file that somebody holds out of the
+     * way before it renames another one over it, so that for a moment the name leads nowhere. */
+    struct statfs fs;
+    if (fstatfs(dir, &fs) < 0)
+        return -errno;
+    if (fs.f_type != EXT4_SUPER_MAGIC)
+        return -ENOTSUP;
+    return pd_posix_result(openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+}
+
 static uint32_t direct_align(int fd)
 {
 #if defined(STATX_DIOALIGN) && defined(SYS_statx)

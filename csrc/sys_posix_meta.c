@@ -128,4 +128,5 @@ const struct pd_sys_meta pd_sys_posix_meta = {
     .direct = PD_HOST(direct),
     .writeback = PD_HOST(writeback),
     .duplicate = host_duplicate,
+    .hold = PD_HOST(hold),
 };

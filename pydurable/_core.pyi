@@ -19,6 +19,7 @@ class _Lib:
     PD_CALL_FDATASYNC: int
     PD_CALL_FSYNC: int
     PD_CALL_FULLFSYNC: int
+    PD_CALL_HOLD: int
     PD_CALL_LINK: int
     PD_CALL_LIST: int
     PD_CALL_LOCK: int

@@ -41,6 +41,7 @@ _NAMES = {
     "direct": "EBADF EINVAL EPERM",
     "writeback": "EBADF EINVAL EIO ENOMEM ENOSPC ESPIPE",
     "duplicate": "EBADF EBUSY EINTR EMFILE",
+    "hold": f"{_PATH} EINTR EMFILE ENFILE",
 }
 
 ERRNOS: dict[str, tuple[int, ...]] = {

@@ -171,6 +171,15 @@ HEAD_BEFORE_WRITE = Replacement(
     "            pd_ring_consume(log, log->ring_copied);\n",
 )
 
+UNHEARD_TEST = "tests/test_replace_writeback.py::test_what_cannot_be_written_out_is_an_error"
+
+WRITEBACK_UNHEARD = Replacement(
+    "csrc/replace_stage.c",
+    "    if (rc >= 0 || pd_is_unsupported(rc))\n        return 0;\n"
+    "    return pd_error_os(error, rc, writing, stage->temp);\n",
+    "    return 0;\n",
+)
+
 
 def copy_project(target: Path) -> None:
     """What building and testing takes, and nothing that was built before."""
@@ -314,3 +323,15 @@ def test_a_broken_ring_is_caught(tree):
         done = run_subset(tree, [test])
         assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
         replace_once(tree, Replacement(broken.file, broken.new, broken.old))
+
+
+@pytest.mark.long
+def test_a_writeback_that_nobody_hears_is_caught(tree):
+    """The tests of streams see it when the error of an early writeback is passed over."""
+    build(tree)
+    done = run_subset(tree, [UNHEARD_TEST])
+    assert done.returncode == pytest.ExitCode.OK, done.stdout
+    replace_once(tree, WRITEBACK_UNHEARD)
+    build_again(tree)
+    done = run_subset(tree, [UNHEARD_TEST])
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
