@@ -10,12 +10,11 @@ from collections.abc import Iterable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pydurable.errors import ClosedError, ForkedError
+from pydurable._ending import Ending
+from pydurable.errors import ForkedError
 
 if TYPE_CHECKING:
     from pydurable._loops import Loops, LoopSide
-    from pydurable._native import NativeLog
-    from pydurable._ring import AppendRing, NoRing
 
 __all__ = ["NOWHERE", "AsyncCommits", "AsyncFile", "AsyncLog", "as_bytes"]
 
@@ -54,7 +53,7 @@ def as_bytes(data: Any) -> bytes:
     return memoryview(data).tobytes()
 
 
-class AsyncCommits(Generic[Outcome]):
+class AsyncCommits(Ending, Generic[Outcome]):
     """Committing from coroutines.
 
     They may run in any number of event loops, each in its own thread, and beside threads that use
@@ -62,10 +61,6 @@ class AsyncCommits(Generic[Outcome]):
     loop itself never waits for the disk.
     """
 
-    _native: NativeLog
-    _ring: AppendRing | NoRing
-    _closed: bool
-    _pid: int
     _max_record_bytes: int
     _lot_bytes: int
     """How much of what tasks commit may go to the core at once; 0 for one by one."""
@@ -111,7 +106,7 @@ class AsyncCommits(Generic[Outcome]):
         from pydurable._loops import Loops
 
         if self._closed:
-            raise ClosedError("it is closed")
+            raise self._closed_error()
         if os.getpid() != self._pid:
             raise ForkedError("it was opened by the parent of this process; open it anew")
         loops = self._loops
