@@ -1,8 +1,9 @@
 """What ``append`` costs a Python thread: ``python -m bench.append [--quick]``.
 
 Each row is timed call by call with 0, 1 and 3 busy Python threads in the background, in a process
-of its own, in rounds that take turns.  A memory copy is the floor: what a call costs that stores
-the line and nothing else.  More rows go into ROWS: a name, and what makes a call of a folder.
+of its own, in rounds that take turns.  An empty call shows what the clock costs, which each row
+contains; a memory copy is the floor: a call that stores the line and nothing else.  More rows go
+into ROWS: a name, and what makes a call of a folder.
 """
 
 from __future__ import annotations
@@ -42,9 +43,17 @@ class Row(NamedTuple):
     close: Call
 
 
+def _nothing() -> None:
+    pass
+
+
+def _empty(folder: Path) -> Row:
+    return Row(_nothing, _nothing)
+
+
 def _copy(folder: Path) -> Row:
     memory = memoryview(bytearray(len(LINE)))
-    return Row(partial(memory.__setitem__, slice(None), LINE), lambda: None)
+    return Row(partial(memory.__setitem__, slice(None), LINE), _nothing)
 
 
 def _os_write(folder: Path) -> Row:
@@ -117,6 +126,7 @@ def _loguru(folder: Path) -> Row:
 
 
 ROWS: dict[str, Callable[[Path], Row]] = {
+    "an empty call": _empty,
     "memory copy (floor)": _copy,
     "AppendFile.append": _append_file,
     "Log.append": _append_log,
