@@ -48,7 +48,7 @@ static int finish(struct pd_log *log, const struct pd_request *request, struct p
         while ((rc = pd_log_flush(log, request->ring_tail, ticket)) == PD_FULL)
             ;
     while (rc == PD_WAITING)
-        rc = pd_log_wait(log, ticket);
+        rc = pd_log_await(log, ticket);
     return rc;
 }
 

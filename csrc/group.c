@@ -56,7 +56,7 @@ void pd_log_poison(struct pd_log *log, const struct pd_error *error)
     log->poisoned = true;
     pd_ring_stop(log);
     for (int i = 0; i < PD_SLOTS; i++)
-        pd_wait_wake(&log->slots[i], true);
+        pd_wait_wake(&log->slots[i], PD_WAKE_ALL);
     pthread_cond_broadcast(&log->room);
     pthread_cond_broadcast(&log->quiet);
     pd_keeper_wake(log);
@@ -71,22 +71,22 @@ void pd_log_poison_file(struct pd_log *log, int rc, const char *op)
     pd_log_poison(log, &error);
 }
 
-/* Acknowledge, in order, the batches that have landed.  Returns a bit for each slot whose threads
- * are to be woken. */
-static unsigned settle(struct pd_log *log)
+/* Acknowledge, in order, the batches that have landed.  Says for each slot how many threads are to
+ * be woken, and returns whether there are any. */
+static bool settle(struct pd_log *log, uint32_t waiters[PD_SLOTS])
 {
-    unsigned woken = 0;
+    bool any = false;
     while (!log->poisoned && log->acked_seq < log->filling_seq) {
-        const unsigned index = (unsigned)(log->acked_seq % PD_SLOTS);
+        const uint64_t index = log->acked_seq % PD_SLOTS;
         struct pd_slot *slot = &log->slots[index];
         if (!slot->landed)
             break;
         log->written_lsn = slot->first_lsn + slot->count - 1;
         __atomic_store_n(&log->acked_seq, log->acked_seq + 1, __ATOMIC_RELEASE);
-        log->expected = slot->callers;
+        __atomic_store_n(&log->expected, slot->callers, __ATOMIC_RELAXED);
         /* Those that wait find their batch acknowledged and leave the count alone. */
-        if (slot->waiters)
-            woken |= 1u << index;
+        waiters[index] = slot->waiters;
+        any = any || slot->waiters;
         slot->waiters = 0;
         slot->landed = false;
         pd_ring_settle(log, slot);
@@ -98,7 +98,7 @@ static unsigned settle(struct pd_log *log)
         log->sink->publish(log);
     }
     pthread_cond_broadcast(&log->quiet);
-    return woken;
+    return any;
 }
 
 /* Wake whoever can make use of a free lane: NULL, or a slot of which one thread is to wake. */
@@ -117,16 +117,17 @@ static struct pd_slot *hand_over(struct pd_log *log)
  * under it would only go back to sleep until it is free. */
 static void settle_and_wake(struct pd_log *log)
 {
-    const unsigned woken = settle(log);
+    uint32_t waiters[PD_SLOTS] = {0};
+    const bool any = settle(log, waiters);
     struct pd_slot *next = hand_over(log);
-    if (!woken && !next)
+    if (!any && !next)
         return;
     pthread_mutex_unlock(&log->mutex);
     if (next)
-        pd_wait_wake(next, false);
+        pd_wait_wake(next, 1);
     for (unsigned i = 0; i < PD_SLOTS; i++)
-        if (woken & 1u << i)
-            pd_wait_wake(&log->slots[i], true);
+        if (waiters[i])
+            pd_wait_release(&log->slots[i], waiters[i]);
     pthread_mutex_lock(&log->mutex);
 }
 
@@ -178,7 +179,7 @@ static void hold(struct pd_log *log, struct pd_slot *slot, uint32_t lane, int rc
     log->held_lane = lane;
     log->retry_ns = pd_sys_now_ns() + retry_pause_ns;
     for (int i = 0; i < PD_SLOTS; i++)
-        pd_wait_wake(&log->slots[i], true);
+        pd_wait_wake(&log->slots[i], PD_WAKE_ALL);
     pthread_cond_broadcast(&log->room);
     pd_keeper_wake(log);
 }
@@ -192,7 +193,7 @@ static void pass_on(struct pd_log *log)
     struct pd_slot *next = hand_over(log);
     pthread_mutex_unlock(&log->mutex);
     if (next)
-        pd_wait_wake(next, false);
+        pd_wait_wake(next, 1);
 }
 
 /* Write a sealed batch and force it out as the target says. */

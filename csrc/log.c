@@ -4,6 +4,7 @@
 
 #include "error.h"
 #include "sys.h"
+#include "turn.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,6 +14,7 @@ static const uint64_t leave_poll_ns = 1000000;
 
 int pd_log_enter(struct pd_log *log)
 {
+    pd_turn_give();
     /* In a child the mutex may be held by a thread that does not exist here. */
     if (log->forked)
         return -ECHILD;
@@ -67,7 +69,7 @@ int pd_log_commit(struct pd_log *log, const void *data, size_t size, uint32_t co
         return rc;
     rc = accept_entered(log, data, size, count, ring_tail, ticket);
     if (rc == PD_DONE)
-        return pd_group_wait_and_leave(log, ticket->seq);
+        return pd_group_wait_and_leave(log, ticket->seq, true);
     pd_log_leave(log);
     return rc;
 }
@@ -83,13 +85,23 @@ int pd_log_accept(struct pd_log *log, const void *data, size_t size, uint32_t co
     return rc;
 }
 
-int pd_log_wait(struct pd_log *log, const struct pd_ticket *ticket)
+static int wait_on(struct pd_log *log, const struct pd_ticket *ticket, bool takes_turn)
 {
     if (log->forked)
         return -ECHILD;
     pthread_mutex_lock(&log->mutex);
     (void)__atomic_fetch_add(&log->users, 1, __ATOMIC_RELAXED);
-    return pd_group_wait_and_leave(log, ticket->seq);
+    return pd_group_wait_and_leave(log, ticket->seq, takes_turn);
+}
+
+int pd_log_wait(struct pd_log *log, const struct pd_ticket *ticket)
+{
+    return wait_on(log, ticket, true);
+}
+
+int pd_log_await(struct pd_log *log, const struct pd_ticket *ticket)
+{
+    return wait_on(log, ticket, false);
 }
 
 struct pd_ticket pd_log_last_ticket(struct pd_log *log)

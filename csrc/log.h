@@ -8,7 +8,7 @@
  *   into_file.c      where those of a plain file go
  *   file.c      from a path to a plain file that takes commits
  *   sync.c      force out what is written, without a batch
- *   wait.c      how committing threads wait for their batch
+ *   wait.c      how committing threads wait for their batch, and leave
  *   rotate.c    go over to the next segment; truncate_before
  *   keeper.c    the background thread: spares, zeros ahead, interval syncs, idle watermarks
  *   salvage.c   records that a dead process appended
@@ -63,6 +63,8 @@ struct pd_slot {
     bool led;          /* some thread has undertaken to seal it */
     bool landed;       /* written, and synced if the target asks for it */
     uint32_t wake; /* a word to wait on: changed, atomically, for whoever waits for this batch */
+    uint32_t
+        released; /* who waited for a batch that is acknowledged, and has to be woken; atomic */
 };
 
 /* Where batches go: the segments of a log, or a plain file.  Everything else about group commit is
@@ -143,7 +145,9 @@ struct pd_log {
     uint32_t held_lane;
     uint64_t retry_ns;    /* when to try it again */
     struct pd_error full; /* what it met */
-    uint32_t expected; /* commits that the last acknowledged batch sent home, likely to come back */
+    uint32_t expected; /* commits that the last acknowledged batch sent home, likely to come back;
+                        * written under the mutex, atomically */
+    uint32_t awake;    /* threads that wait for their turn to go home; atomic */
     uint64_t next_lsn;
     uint64_t written_lsn;
     uint64_t durable_lsn; /* read without the mutex, atomically */
@@ -242,6 +246,8 @@ uint64_t pd_log_max_record(const struct pd_log *log);
 /* The first half of pd_log_commit: PD_DONE once the records are accepted, without the wait. */
 int pd_log_accept(struct pd_log *log, const void *data, size_t size, uint32_t count,
                   uint64_t ring_tail, struct pd_ticket *ticket);
+/* The second half, for threads of the core, which go back to no interpreter. */
+int pd_log_await(struct pd_log *log, const struct pd_ticket *ticket);
 /* The last record, and the last batch that anything was accepted into; the mutex is held. */
 struct pd_ticket pd_log_last_ticket(struct pd_log *log);
 
@@ -259,10 +265,13 @@ int pd_file_open_all(struct pd_log *log, struct pd_segment_files *files, struct 
 /* wait.c; the mutex is held on entry, and on return unless it says otherwise. */
 /* PD_DONE once batch seq is acknowledged, PD_WAITING after a slice. */
 int pd_group_wait(struct pd_log *log, uint64_t seq);
-/* The same as the end of a call: leaves the log and lets go of the mutex. */
-int pd_group_wait_and_leave(struct pd_log *log, uint64_t seq);
-/* Let one or all who wait for a slot's batch look again; with or without the mutex. */
-void pd_wait_wake(struct pd_slot *slot, bool all);
+/* The same as the end of a call: leaves the log and lets go of the mutex.  Who goes back to an
+ * interpreter takes a turn. */
+int pd_group_wait_and_leave(struct pd_log *log, uint64_t seq, bool takes_turn);
+/* Let so many who wait for a slot's batch look again; with or without the mutex. */
+void pd_wait_wake(struct pd_slot *slot, uint32_t count);
+/* Wake, sooner or later, all who waited for a batch that is acknowledged; without the mutex. */
+void pd_wait_release(struct pd_slot *slot, uint32_t waiters);
 /* Sleep until the slot's word changes or the time is over.  The mutex is not held on return. */
 void pd_wait_sleep(struct pd_log *log, struct pd_slot *slot, uint64_t ns);
 

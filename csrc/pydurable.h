@@ -128,6 +128,9 @@ int pd_log_commit(struct pd_log *log, const void *data, size_t size, uint32_t co
                   uint64_t ring_tail, struct pd_ticket *ticket);
 /* Wait on for what an earlier call accepted. */
 int pd_log_wait(struct pd_log *log, const struct pd_ticket *ticket);
+/* Whether threads that come back from pd_log_commit and pd_log_wait do so one after the other: it
+ * pays where all of them need one lock next, as in an interpreter. */
+void pd_turns_use(bool use);
 /* Hand what the ring holds up to ring_tail to the file and wait until the target is reached. */
 int pd_log_flush(struct pd_log *log, uint64_t ring_tail, struct pd_ticket *ticket);
 /* The same, and wait until everything accepted before is durable, whatever the target. */

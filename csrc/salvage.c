@@ -166,7 +166,7 @@ static int empty(struct pd_log *log, uint64_t tail)
     while ((rc = pd_log_flush(log, tail, &ticket)) == PD_FULL)
         ;
     while (rc == PD_WAITING)
-        rc = pd_log_wait(log, &ticket);
+        rc = pd_log_await(log, &ticket);
     return rc;
 }
 

@@ -52,7 +52,7 @@ struct pd_sys_kind {
     void (*no_readahead)(int fd);
     void (*drop_cache)(int fd);
     void (*word_wait)(uint32_t *word, uint32_t seen, uint64_t ns);
-    void (*word_wake)(uint32_t *word, bool all);
+    void (*word_wake)(uint32_t *word, uint32_t count);
 };
 
 struct pd_sys {
@@ -101,6 +101,7 @@ uint64_t pd_sys_born(int fd);
 size_t pd_sys_cores(void);    /* that are online, 1 at the least */
 uint64_t pd_sys_now_ns(void); /* monotonic */
 void pd_sys_sleep_ns(uint64_t ns);
+void pd_sys_yield(void); /* let another thread have this core, if one wants it */
 /* Start a thread that takes no signals: they belong to the program's own threads. */
 int pd_sys_thread_start(pthread_t *thread, void *(*run)(void *), void *context);
 void pd_sys_cond_init(pthread_cond_t *cond);
@@ -108,10 +109,11 @@ void pd_sys_cond_init(pthread_cond_t *cond);
 bool pd_sys_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t ns);
 
 /* Wait while *word still has the value that was seen, at most ns; may return for no reason.  Who
- * changes the word wakes one or all that wait.  Unlike a condition this takes no mutex on the way
- * out, for which a crowd of woken threads would queue. */
+ * changes the word wakes so many of those that wait, the first ones first, or more.  Unlike a
+ * condition this takes no mutex on the way out, for which a crowd of woken threads would queue. */
 void pd_sys_word_wait(uint32_t *word, uint32_t seen, uint64_t ns);
-void pd_sys_word_wake(uint32_t *word, bool all);
+#define PD_WAKE_ALL INT32_MAX
+void pd_sys_word_wake(uint32_t *word, uint32_t count);
 /* In a child process: free what threads of the parent held of the above. */
 void pd_sys_after_fork(void);
 

@@ -180,9 +180,9 @@ void pd_sys_word_wait(uint32_t *word, uint32_t seen, uint64_t ns)
     pd_sys_base->kind->word_wait(word, seen, ns);
 }
 
-void pd_sys_word_wake(uint32_t *word, bool all)
+void pd_sys_word_wake(uint32_t *word, uint32_t count)
 {
-    pd_sys_base->kind->word_wake(word, all);
+    pd_sys_base->kind->word_wake(word, count);
 }
 
 void pd_sys_unmap(void *address, size_t size)

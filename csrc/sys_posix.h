@@ -63,7 +63,7 @@ int pd_linux_hold(int dir, const char *name);
 
 /* Waiting for words without futexes (sys_posix_rooms.c). */
 void pd_rooms_wait(uint32_t *word, uint32_t seen, uint64_t ns);
-void pd_rooms_wake(uint32_t *word, bool all);
+void pd_rooms_wake(uint32_t *word, uint32_t count);
 
 #if defined(__APPLE__)
 #define PD_HOST(name) pd_darwin_##name

@@ -8,7 +8,6 @@
 #if !defined(__APPLE__)
 
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/futex.h>
 #include <linux/magic.h>
 #include <string.h>
@@ -148,9 +147,9 @@ static void word_wait(uint32_t *word, uint32_t seen, uint64_t ns)
     (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, &span, NULL, 0);
 }
 
-static void word_wake(uint32_t *word, bool all)
+static void word_wake(uint32_t *word, uint32_t count)
 {
-    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, all ? INT_MAX : 1, NULL, NULL, 0);
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
 const struct pd_sys_kind pd_linux_kind = {

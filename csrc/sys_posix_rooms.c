@@ -34,9 +34,9 @@ void pd_rooms_wait(uint32_t *word, uint32_t seen, uint64_t ns)
     pthread_mutex_unlock(&room->mutex);
 }
 
-void pd_rooms_wake(uint32_t *word, bool all)
+void pd_rooms_wake(uint32_t *word, uint32_t count)
 {
-    (void)all; /* the one that is meant may be any of those in the room */
+    (void)count; /* those that are meant may be any of those in the room */
     struct room *room = room_of(word);
     pthread_mutex_lock(&room->mutex);
     pthread_cond_broadcast(&room->cond);

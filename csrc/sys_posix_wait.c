@@ -7,6 +7,7 @@
 
 #include "sys.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <time.h>
 
@@ -25,6 +26,11 @@ int pd_sys_thread_start(pthread_t *thread, void *(*run)(void *), void *context)
     int rc = pthread_create(thread, NULL, run, context);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return -rc;
+}
+
+void pd_sys_yield(void)
+{
+    (void)sched_yield();
 }
 
 void pd_sys_cond_init(pthread_cond_t *cond)

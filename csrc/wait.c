@@ -2,16 +2,60 @@
  * wait.c - how committing threads wait for their batch.
  *
  * Each slot has a word that changes whenever somebody who waits for its batch is to look again.
- * Most of them find their batch acknowledged and go home without touching the mutex.
+ * Most of them find their batch acknowledged and go home without touching the mutex.  Where they
+ * take turns at that, they are woken in portions: who is awake and waits costs a core.
  */
 #include "log.h"
 
 #include "sys.h"
+#include "turn.h"
 
-void pd_wait_wake(struct pd_slot *slot, bool all)
+void pd_wait_wake(struct pd_slot *slot, uint32_t count)
 {
     (void)__atomic_fetch_add(&slot->wake, 1, __ATOMIC_RELEASE);
-    pd_sys_word_wake(&slot->wake, all);
+    pd_sys_word_wake(&slot->wake, count);
+}
+
+/* Wake some of those whose batch is acknowledged.  Only those who began to sleep before that can
+ * be asleep, and who has slept longest is woken first.  A thread that is passed over all the same
+ * looks by itself when its slice is over. */
+static void release_some(struct pd_slot *slot, uint32_t count)
+{
+    uint32_t left = __atomic_load_n(&slot->released, __ATOMIC_RELAXED);
+    while (left > 0) {
+        const uint32_t now = left < count ? left : count;
+        if (__atomic_compare_exchange_n(&slot->released, &left, left - now, false, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED)) {
+            pd_sys_word_wake(&slot->wake, now);
+            return;
+        }
+    }
+}
+
+void pd_wait_release(struct pd_slot *slot, uint32_t waiters)
+{
+    const uint32_t portion = pd_turn_portion();
+    if (!portion) {
+        pd_wait_wake(slot, PD_WAKE_ALL);
+        return;
+    }
+    (void)__atomic_fetch_add(&slot->wake, 1, __ATOMIC_RELEASE);
+    (void)__atomic_fetch_add(&slot->released, waiters, __ATOMIC_RELAXED);
+    release_some(slot, 2 * portion);
+}
+
+/* On the way out, without the mutex: whoever goes wakes others, so that all are woken in the end.
+ */
+static void go_home(struct pd_log *log, uint64_t seq, bool takes_turn)
+{
+    const uint32_t portion = pd_turn_portion();
+    if (portion && takes_turn) {
+        (void)__atomic_fetch_add(&log->awake, 1, __ATOMIC_RELAXED);
+        pd_turn_take();
+        (void)__atomic_fetch_sub(&log->awake, 1, __ATOMIC_RELAXED);
+    }
+    if (!portion || __atomic_load_n(&log->awake, __ATOMIC_RELAXED) <= portion)
+        release_some(&log->slots[seq % PD_SLOTS], portion ? portion : PD_WAKE_ALL);
 }
 
 void pd_wait_sleep(struct pd_log *log, struct pd_slot *slot, uint64_t ns)
@@ -60,17 +104,22 @@ int pd_group_wait(struct pd_log *log, uint64_t seq)
 {
     bool held;
     int rc = wait_for(log, seq, &held);
-    if (!held)
+    if (!held) {
+        go_home(log, seq, false);
         pthread_mutex_lock(&log->mutex);
+    }
     return rc;
 }
 
-int pd_group_wait_and_leave(struct pd_log *log, uint64_t seq)
+int pd_group_wait_and_leave(struct pd_log *log, uint64_t seq, bool takes_turn)
 {
     bool held;
     int rc = wait_for(log, seq, &held);
-    (void)__atomic_fetch_sub(&log->users, 1, __ATOMIC_RELEASE);
     if (held)
         pthread_mutex_unlock(&log->mutex);
+    /* Who led a batch of its own goes home alone. */
+    const bool alone = held && __atomic_load_n(&log->expected, __ATOMIC_RELAXED) < 2;
+    go_home(log, seq, takes_turn && !alone);
+    (void)__atomic_fetch_sub(&log->users, 1, __ATOMIC_RELEASE);
     return rc;
 }

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SUITES = ["crc32c", "batch", "memory", "io", "recover", "stress", "darwin", "async", "bell"]
+SUITES = ["crc32c", "batch", "memory", "io", "recover", "stress", "darwin", "async"]
+SUITES += ["bell", "turns"]
 STRICT = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wmissing-prototypes"]
 FLAGS = {
     "plain": ["-O2", "-Werror"],
@@ -97,3 +98,21 @@ def test_a_failing_claim_fails(build: Build, tmp_path: Path) -> None:
     """The harness itself can fail: an unknown suite is no success."""
     done = subprocess.run([build("plain"), "no such suite", tmp_path], capture_output=True)
     assert done.returncode == 2
+
+
+@pytest.mark.long
+def test_a_crowd_that_is_left_behind_is_caught(tmp_path: Path) -> None:
+    """Threads are woken in portions; where the next portion never is, the test of it fails."""
+    wait = ROOT / "csrc" / "wait.c"
+    goes_on = (
+        "        release_some(&log->slots[seq % PD_SLOTS], portion ? portion : PD_WAKE_ALL);\n"
+    )
+    assert wait.read_text().count(goes_on) == 1, "wait.c has changed: bring this test up to date"
+    broken, program, scratch = tmp_path / "wait.c", tmp_path / "c-tests", tmp_path / "scratch"
+    broken.write_text(wait.read_text().replace(goes_on, "        return;\n"))
+    core = [source for source in (ROOT / "csrc").glob("*.c") if source != wait]
+    compiled = _compile(["-std=c11"], [broken, *core, *(ROOT / "tests" / "c").glob("*.c")], program)
+    assert compiled.returncode == 0, compiled.stderr
+    scratch.mkdir()
+    done = subprocess.run([program, "turns", scratch], capture_output=True, text=True, timeout=300)
+    assert "not so: pd_sys_now_ns() - begun < patience_ns" in done.stderr

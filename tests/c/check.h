@@ -45,5 +45,6 @@ extern const struct test stress_tests[];
 extern const struct test async_tests[];
 extern const struct test darwin_tests[];
 extern const struct test bell_tests[];
+extern const struct test turns_tests[];
 
 #endif
