@@ -257,7 +257,8 @@ def test_a_large_batch_is_alive_while_it_lasts(folder: Path) -> None:
 
     watcher = threading.Thread(target=guarded)
     watcher.start()
-    with fault("FSYNC", 2, times=0, mode="DELAY"):
+    # All are staged, and nothing is renamed yet, for a second.
+    with fault("MOVE", 1000, times=1, mode="DELAY"):
         replace_many([(folder / str(number), NEW) for number in range(400)])
     stop.set()
     watcher.join()
