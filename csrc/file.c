@@ -75,8 +75,8 @@ int pd_file_open_all(struct pd_log *log, struct pd_segment_files *files, struct 
      * may still count as unwritten, and a further write into that page would not change that:
      * after a power cut what it holds would be zeros (docs/powercut.md).  Read it afresh. */
     pd_sys_drop_cache(files->sync);
-    if (log->target == PD_TARGET_NONE)
-        return 0;
+    /* Under "none" too: a later sync promises the bytes, and so the name by which they are found.
+     */
     rc = pd_log_sync_parent(log->file.path);
     if (rc < 0) {
         (void)pd_segment_close_files(files);
