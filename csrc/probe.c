@@ -48,12 +48,7 @@ static const struct candidate for_append[] = {
 
 uint32_t pd_probe_block_bytes(int file, int method)
 {
-    if (!(pd_io_method(method, PD_TARGET_GROUP).extra & PD_OPEN_DIRECT))
-        return PD_BLOCK_MIN;
-    uint32_t align = pd_sys_direct_align(file);
-    if (align == 0 || align > PD_BLOCK_MAX)
-        return 0;
-    return align < 512 ? 512 : align;
+    return pd_trial_block_bytes(file, pd_io_method(method, PD_TARGET_GROUP).extra);
 }
 
 static int compare(const void *a, const void *b)

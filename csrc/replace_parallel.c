@@ -46,7 +46,7 @@ int pd_parallel(size_t count, uint32_t workers, pd_work work, void *context, siz
     size_t wanted = workers < count ? workers : count;
     /* The caller is a worker too, and the only one if the system has no threads to give. */
     while (started + 1 < wanted && started < WORKERS_MAX &&
-           pthread_create(&threads[started], NULL, labour, &crew) == 0)
+           pd_sys_thread_start(&threads[started], labour, &crew) == 0)
         started++;
     labour(&crew);
     for (size_t i = 0; i < started; i++)

@@ -55,7 +55,7 @@ static int open_nameless(int dir, int serial, int extra)
     return fd;
 }
 
-static uint32_t block_bytes(int fd, int extra)
+uint32_t pd_trial_block_bytes(int fd, int extra)
 {
     if (!(extra & PD_OPEN_DIRECT))
         return PD_BLOCK_MIN;
@@ -90,7 +90,7 @@ int pd_trial_open(int dir, int serial, int way, int space, const uint8_t *zeros,
     if (fd < 0)
         return fd;
     trial->fd = fd;
-    trial->block = block_bytes(fd, ways[way].extra);
+    trial->block = pd_trial_block_bytes(fd, ways[way].extra);
     int rc = trial->block ? prepare(trial, zeros) : 0;
     if (rc == 0 && trial->block && trial->data_sync != PD_SYNC_NOTHING) {
         rc = pd_io_sync(fd, trial->data_sync);

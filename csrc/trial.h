@@ -15,6 +15,9 @@ struct pd_trial {
     uint64_t end; /* where a write begins anew from the start */
 };
 
+/* The block size that writes through a descriptor with these flags (PD_OPEN_*) need: 0 if the
+ * filesystem cannot do it. */
+uint32_t pd_trial_block_bytes(int fd, int extra);
 /* Make a file for one way (enum pd_way) into one kind of space, and force out what that took.
  * zeros holds PD_TRIAL_FILE_BYTES of them, aligned.  Returns 0, also for a way that is refused,
  * or -errno. */

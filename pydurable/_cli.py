@@ -203,7 +203,7 @@ def _add_verify(commands: Any) -> None:
 
 def _add_recover(commands: Any) -> None:
     summary = "write what dead processes had appended to a log or file"
-    recover = commands.add_parser("recover", help=summary, description=summary.capitalize() + ".")
+    recover = commands.add_parser("recover", help=summary, description=_sentence(summary))
     what = recover.add_mutually_exclusive_group()
     what.add_argument(
         "path",
@@ -226,7 +226,7 @@ def _add_repair(commands: Any) -> None:
 
 def _add_doctor(commands: Any) -> None:
     summary = "say what a disk promises: each layer from the filesystem to the drive, and a verdict"
-    doctor = commands.add_parser("doctor", help=summary, description=summary.capitalize() + ".")
+    doctor = commands.add_parser("doctor", help=summary, description=_sentence(summary))
     doctor.add_argument(
         "path", metavar="PATH", nargs="?", default=".", help="file or directory (default: here)"
     )
