@@ -16,11 +16,11 @@ enum { AWAKE_ON_ALL_CORES = 32, PORTION_MIN = 2 };
 
 /* Where other programs want the cores, to yield is to wait for their slices, and there is no idle
  * core that a thread could be woken on: no turns for a while.  It is so when more than one yield in
- * nine takes this long; on a machine of its own it is one in twenty, beside one busy program one in
- * five. */
+ * seven takes this long; on a machine of its own it is one in twenty, beside one busy program one
+ * in five. */
 static const uint64_t slice_ns = 2000000;
-static const uint64_t rest_ns = 100000000;
-enum { LONG_YIELD = 8, CROWDED = 64 };
+static const uint64_t rest_ns = 50000000;
+enum { LONG_YIELD = 6, CROWDED = 96 };
 
 static int32_t crowding;    /* LONG_YIELD more for each long yield, 1 less for others; atomic */
 static uint64_t resumes_ns; /* no turns before that; atomic */
