@@ -19,9 +19,7 @@ static int open_one(const struct pd_log *log, int access, int extra)
 {
     const int flags = access | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK;
     int fd;
-    do
-        fd = pd_sys->open(AT_FDCWD, log->file.path, flags, extra, log->file.mode);
-    while (fd == -EINTR);
+    PD_RETRY(fd, pd_sys->open(AT_FDCWD, log->file.path, flags, extra, log->file.mode));
     return fd;
 }
 
@@ -75,8 +73,7 @@ int pd_file_open_all(struct pd_log *log, struct pd_segment_files *files, struct 
      * may still count as unwritten, and a further write into that page would not change that:
      * after a power cut what it holds would be zeros (docs/powercut.md).  Read it afresh. */
     pd_sys_drop_cache(files->sync);
-    /* Under "none" too: a later sync promises the bytes, and so the name by which they are found.
-     */
+    /* Under "none" too: a later sync promises the bytes, and so the name that leads to them. */
     rc = pd_log_sync_parent(log->file.path);
     if (rc < 0) {
         (void)pd_segment_close_files(files);

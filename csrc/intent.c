@@ -24,9 +24,7 @@ enum { TRIES = 1000, TRY_NS = 1000000 };
 static int open_page(const char *path, int flags)
 {
     int fd;
-    do
-        fd = pd_sys->open(AT_FDCWD, path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | flags, 0, 0600);
-    while (fd == -EINTR);
+    PD_RETRY(fd, pd_sys->open(AT_FDCWD, path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | flags, 0, 0600));
     return fd;
 }
 

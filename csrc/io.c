@@ -73,9 +73,7 @@ int pd_io_write(int fd, const void *data, size_t size, uint64_t offset)
 int pd_io_lock(int fd, int how)
 {
     int rc;
-    do
-        rc = pd_sys->lock(fd, how);
-    while (rc == -EINTR);
+    PD_RETRY(rc, pd_sys->lock(fd, how));
     return rc;
 }
 
@@ -101,9 +99,7 @@ ssize_t pd_io_read(int fd, void *data, size_t size, uint64_t offset)
 int pd_io_allocate(int fd, uint64_t size)
 {
     int rc;
-    do
-        rc = pd_sys->allocate(fd, (int64_t)size);
-    while (rc == -EINTR);
+    PD_RETRY(rc, pd_sys->allocate(fd, (int64_t)size));
     return rc;
 }
 
@@ -158,9 +154,7 @@ int pd_io_sync_dir(int fd)
 int pd_io_open(int dir, const char *name, int flags, int extra)
 {
     int fd;
-    do
-        fd = pd_sys->open(dir, name, flags, extra, 0666);
-    while (fd == -EINTR);
+    PD_RETRY(fd, pd_sys->open(dir, name, flags, extra, 0666));
     return fd;
 }
 

@@ -32,6 +32,12 @@ struct pd_io_method pd_io_method(int method, int target);
 int pd_io_write(int fd, const void *data, size_t size, uint64_t offset);
 /* The same, and *done says how much was written, also after a failure. */
 int pd_io_write_counted(int fd, const void *data, size_t size, uint64_t offset, size_t *done);
+/* Until the call was not interrupted. */
+#define PD_RETRY(rc, call)                                                                         \
+    do                                                                                             \
+        (rc) = (call);                                                                             \
+    while ((rc) == -EINTR)
+
 /* Take a lock, PD_LOCK_* of sys.h, retrying EINTR: 0 or -errno. */
 int pd_io_lock(int fd, int how);
 /* As many bytes as there are, up to size: their number or -errno. */

@@ -49,9 +49,7 @@ static int take_exclusive(int fd)
 {
     int rc = 0;
     for (int i = 0; i < TRIES; i++) {
-        do
-            rc = pd_sys->lock(fd, PD_LOCK_EXCLUSIVE);
-        while (rc == -EINTR);
+        rc = pd_io_lock(fd, PD_LOCK_EXCLUSIVE);
         if (rc != -EWOULDBLOCK)
             break;
         pd_sys_sleep_ns(TRY_NS);
@@ -147,10 +145,7 @@ int pd_lock_watch(struct pd_lock *lock, int dir)
 
 int pd_lock_writer_alive(const struct pd_lock *lock)
 {
-    int rc;
-    do
-        rc = pd_sys->lock(lock->fd, PD_LOCK_SHARED);
-    while (rc == -EINTR);
+    const int rc = pd_io_lock(lock->fd, PD_LOCK_SHARED);
     if (rc == -EWOULDBLOCK)
         return 1;
     if (rc == 0)

@@ -63,8 +63,7 @@ struct pd_slot {
     bool led;          /* some thread has undertaken to seal it */
     bool landed;       /* written, and synced if the target asks for it */
     uint32_t wake; /* a word to wait on: changed, atomically, for whoever waits for this batch */
-    uint32_t
-        released; /* who waited for a batch that is acknowledged, and has to be woken; atomic */
+    uint32_t released; /* threads whose batch is acknowledged, and that are to be woken; atomic */
 };
 
 /* Where batches go: the segments of a log, or a plain file.  Everything else about group commit is

@@ -25,12 +25,6 @@ enum {
     PD_TOKEN_SIZE = 33
 };
 
-/* Until the call was not interrupted. */
-#define PD_RETRY(rc, call)                                                                         \
-    do                                                                                             \
-        (rc) = (call);                                                                             \
-    while ((rc) == -EINTR)
-
 /* Whether the failure says that there is no such call here, rather than that it went wrong. */
 bool pd_is_unsupported(int rc);
 

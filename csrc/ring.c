@@ -225,10 +225,8 @@ static int make(struct pd_log *log, const char *path, const char *target, uint64
     log->ring_path = strdup(path);
     if (!log->ring_path)
         return -ENOMEM;
-    do
-        log->ring_fd =
-            pd_sys->open(AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0, 0600);
-    while (log->ring_fd == -EINTR);
+    PD_RETRY(log->ring_fd,
+             pd_sys->open(AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0, 0600));
     if (log->ring_fd < 0)
         return log->ring_fd;
     /* Whoever finds it locked knows that its process lives. */

@@ -26,9 +26,7 @@ static int attach(struct pd_log *log, const char *path)
     log->ring_path = strdup(path);
     if (!log->ring_path)
         return -ENOMEM;
-    do
-        log->ring_fd = pd_sys->open(AT_FDCWD, path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0, 0);
-    while (log->ring_fd == -EINTR);
+    PD_RETRY(log->ring_fd, pd_sys->open(AT_FDCWD, path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0, 0));
     if (log->ring_fd < 0)
         return log->ring_fd == -ENOENT ? 0 : log->ring_fd;
     int rc = pd_io_lock(log->ring_fd, PD_LOCK_EXCLUSIVE);
