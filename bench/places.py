@@ -12,24 +12,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from .machine import mount_of
+
 IMAGE_BYTES = 4 << 30  # sparse; two files of a GiB must fit beside the log
 
 
 class Unavailable(Exception):
     """Something that the benchmark would like is not there; the message says what."""
-
-
-def filesystem(path: Path) -> str:
-    """Return the type of the filesystem that holds a path, as the kernel names it."""
-    best, kind = "", "unknown"
-    if sys.platform != "linux":
-        return kind
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, point, name, *_ = line.split()
-        inside = path == Path(point) or Path(point) in path.parents
-        if inside and len(point) >= len(best):
-            best, kind = point, name
-    return kind
 
 
 MAKE = {
@@ -104,7 +93,9 @@ def places(args: argparse.Namespace) -> Iterator[list[tuple[str, Path]]]:
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(dir=args.folder, prefix="bench-"))
         )
-        given = f"{filesystem(folder.resolve())} {note(folder)}".strip()
+        linux = sys.platform == "linux"
+        kind = mount_of(folder.resolve())["filesystem"] if linux else "unknown"
+        given = f"{kind} {note(folder)}".strip()
         found = [] if args.skip_folder else [(given, folder)]
         for kind in args.also:
             try:

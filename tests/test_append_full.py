@@ -96,6 +96,14 @@ def sync_when_there_is_room(file: AppendFile) -> None:
         time.sleep(0.01)
 
 
+def append_behind_the_gap(file: AppendFile, kept: list[int], many: int) -> None:
+    """Append where there is room again; the first line comes with the one that tells of the gap."""
+    for number in range(5000, 5000 + many):
+        file.append(line(number))
+        kept.append(number)
+        file.flush()
+
+
 def test_drop_counts_and_says_so(path: Path, faults: Faults) -> None:
     """While the disk is slow append returns at once and counts what it leaves out; the file says
     where how many were lost."""
@@ -104,11 +112,7 @@ def test_drop_counts_and_says_so(path: Path, faults: Faults) -> None:
         kept = drop_in_a_row(file, 50)
         faults.clear()
         file.sync()
-        # The first record behind the gap comes with the line that tells of it.
-        for number in range(5000, 5200):
-            file.append(line(number))
-            kept.append(number)
-            file.flush()
+        append_behind_the_gap(file, kept, 200)
         assert file.stats().dropped == 50
     check_with_losses(path.read_bytes(), kept, 50)
 
@@ -190,10 +194,7 @@ def test_a_full_disk_drops(small: Path) -> None:
         dropped = file.stats().dropped
         hog.unlink()
         file.sync()
-        for number in range(5000, 5100):
-            file.append(line(number))
-            kept.append(number)
-            file.flush()
+        append_behind_the_gap(file, kept, 100)
         assert file.stats().dropped == dropped
     check_with_losses(path.read_bytes(), kept, dropped)
 
