@@ -124,7 +124,7 @@ static void settle_and_wake(struct pd_log *log)
         return;
     pthread_mutex_unlock(&log->mutex);
     if (next)
-        pd_wait_wake(next, 1);
+        pd_wait_hand_over(next);
     for (unsigned i = 0; i < PD_SLOTS; i++)
         if (waiters[i])
             pd_wait_release(&log->slots[i], waiters[i]);
@@ -193,7 +193,7 @@ static void pass_on(struct pd_log *log)
     struct pd_slot *next = hand_over(log);
     pthread_mutex_unlock(&log->mutex);
     if (next)
-        pd_wait_wake(next, 1);
+        pd_wait_hand_over(next);
 }
 
 /* Write a sealed batch and force it out as the target says. */

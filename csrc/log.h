@@ -269,6 +269,8 @@ int pd_group_wait(struct pd_log *log, uint64_t seq);
 int pd_group_wait_and_leave(struct pd_log *log, uint64_t seq, bool takes_turn);
 /* Let so many who wait for a slot's batch look again; with or without the mutex. */
 void pd_wait_wake(struct pd_slot *slot, uint32_t count);
+/* Wake one who waits for a slot's batch, to lead it; without the mutex. */
+void pd_wait_hand_over(struct pd_slot *slot);
 /* Wake, sooner or later, all who waited for a batch that is acknowledged; without the mutex. */
 void pd_wait_release(struct pd_slot *slot, uint32_t waiters);
 /* Sleep until the slot's word changes or the time is over.  The mutex is not held on return. */

@@ -16,10 +16,10 @@ void pd_wait_wake(struct pd_slot *slot, uint32_t count)
     pd_sys_word_wake(&slot->wake, count);
 }
 
-/* Wake some of those whose batch is acknowledged.  Only those who began to sleep before that can
- * be asleep, and who has slept longest is woken first.  A thread that is passed over all the same
- * looks by itself when its slice is over. */
-static void release_some(struct pd_slot *slot, uint32_t count)
+/* Wake some of those whose batch is acknowledged, and return how many more may be woken.  Only
+ * those who began to sleep before that can be asleep, and who has slept longest is woken first.  A
+ * thread that is passed over all the same looks by itself when its slice is over. */
+static uint32_t release_some(struct pd_slot *slot, uint32_t count)
 {
     uint32_t left = __atomic_load_n(&slot->released, __ATOMIC_RELAXED);
     while (left > 0) {
@@ -27,9 +27,10 @@ static void release_some(struct pd_slot *slot, uint32_t count)
         if (__atomic_compare_exchange_n(&slot->released, &left, left - now, false, __ATOMIC_RELAXED,
                                         __ATOMIC_RELAXED)) {
             pd_sys_word_wake(&slot->wake, now);
-            return;
+            return count - now;
         }
     }
+    return count;
 }
 
 void pd_wait_release(struct pd_slot *slot, uint32_t waiters)
@@ -41,11 +42,20 @@ void pd_wait_release(struct pd_slot *slot, uint32_t waiters)
     }
     (void)__atomic_fetch_add(&slot->wake, 1, __ATOMIC_RELEASE);
     (void)__atomic_fetch_add(&slot->released, waiters, __ATOMIC_RELAXED);
-    release_some(slot, 2 * portion);
+    (void)release_some(slot, 2 * portion);
+}
+
+void pd_wait_hand_over(struct pd_slot *slot)
+{
+    /* Whoever is still to be released from an earlier batch of this slot has slept longer, and
+     * would be woken in place of the one that is meant. */
+    const uint32_t left = __atomic_exchange_n(&slot->released, 0, __ATOMIC_RELAXED);
+    pd_wait_wake(slot, left + 1);
 }
 
 /* On the way out, without the mutex: whoever goes wakes others, so that all are woken in the end.
- */
+ * The last to go may be of another batch than those who are left: it looks at all slots, from its
+ * own on. */
 static void go_home(struct pd_log *log, uint64_t seq, bool takes_turn)
 {
     const uint32_t portion = pd_turn_portion();
@@ -54,8 +64,11 @@ static void go_home(struct pd_log *log, uint64_t seq, bool takes_turn)
         pd_turn_take();
         (void)__atomic_fetch_sub(&log->awake, 1, __ATOMIC_RELAXED);
     }
-    if (!portion || __atomic_load_n(&log->awake, __ATOMIC_RELAXED) <= portion)
-        release_some(&log->slots[seq % PD_SLOTS], portion ? portion : PD_WAKE_ALL);
+    if (portion && __atomic_load_n(&log->awake, __ATOMIC_RELAXED) > portion)
+        return;
+    uint32_t count = portion ? portion : PD_WAKE_ALL;
+    for (unsigned i = 0; i < PD_SLOTS && count > 0; i++)
+        count = release_some(&log->slots[(seq + i) % PD_SLOTS], count);
 }
 
 void pd_wait_sleep(struct pd_log *log, struct pd_slot *slot, uint64_t ns)

@@ -1,12 +1,13 @@
 /* test_turns.c - coming home in turns: each is woken by another thread, and none by a clock. */
 #include "check.h"
+#include "log.h"
 #include "scratch.h"
 #include "sys.h"
 #include "turn.h"
 
 #include <pthread.h>
 
-enum { THREADS = 96, ROUNDS = 60, SIZE = 64, SEGMENT = 256 * 1024 };
+enum { THREADS = 128, ROUNDS = 60, SIZE = 64, SEGMENT = 256 * 1024 };
 
 /* A wait that nobody ends lasts this long here, where it would be over after a tenth of a second.
  */
@@ -65,17 +66,34 @@ static void *sync_beside(void *context)
     return NULL;
 }
 
-static void all_are_woken(void)
+static struct pd_sys patient;
+static struct pd_sys_kind patient_kind;
+static const struct pd_sys *true_base;
+
+/* A log on which threads take turns, and of which no wait may end by itself. */
+static void begin_patiently(const char *path)
 {
-    const struct pd_sys *true_base = pd_sys_base;
+    true_base = pd_sys_base;
     true_kind = true_base->kind;
-    struct pd_sys_kind patient_kind = *true_kind;
-    struct pd_sys patient = *true_base;
+    patient_kind = *true_kind;
+    patient = *true_base;
     patient_kind.word_wait = wait_patiently;
     patient.kind = &patient_kind;
     pd_sys_base = &patient;
     pd_turns_use(true);
-    shared = scratch_open("turns", PD_TARGET_GROUP, SEGMENT);
+    shared = scratch_open(path, PD_TARGET_GROUP, SEGMENT);
+}
+
+static void end_patiently(void)
+{
+    scratch_close(shared);
+    pd_turns_use(false);
+    pd_sys_base = true_base;
+}
+
+static void all_are_woken(void)
+{
+    begin_patiently("turns");
     pthread_t threads[THREADS];
     for (uintptr_t i = 0; i < THREADS; i++) {
         void *(*run)(void *) = i % 8 == 7 ? sync_beside : commit_in_turn;
@@ -83,13 +101,61 @@ static void all_are_woken(void)
     }
     for (int i = 0; i < THREADS; i++)
         CHECK_EQUAL(pthread_join(threads[i], NULL), 0);
-    scratch_close(shared);
+    end_patiently();
     struct pd_report report;
     struct pd_error error;
     CHECK_EQUAL(pd_log_verify("turns", &report, &error), 0);
     CHECK_EQUAL(report.records, THREADS / 8 * 7 * ROUNDS);
-    pd_turns_use(false);
-    pd_sys_base = true_base;
+}
+
+static void *wait_for_batch(void *seq)
+{
+    pthread_mutex_lock(&shared->mutex);
+    (void)__atomic_fetch_add(&shared->users, 1, __ATOMIC_RELAXED);
+    CHECK_EQUAL(pd_group_wait_and_leave(shared, (uint64_t)(uintptr_t)seq, true), PD_DONE);
+    return NULL;
+}
+
+/* Two batches are acknowledged at once.  While those of the first go home the many of the second
+ * are awake, so that nobody is woken; the last to go is of the second. */
+static void the_last_wakes_another_batch(void)
+{
+    begin_patiently("two batches");
+    const uint32_t crowd = 4 * pd_turn_portion();
+    pthread_t threads[THREADS];
+    CHECK(crowd > 0);
+    pthread_mutex_lock(&shared->mutex);
+    const uint64_t begin = shared->acked_seq;
+    struct pd_slot *slot = &shared->slots[begin % PD_SLOTS];
+    shared->filling_seq = begin + 2;
+    pthread_mutex_unlock(&shared->mutex);
+    for (uint32_t i = 0; i < crowd; i++)
+        CHECK_EQUAL(pthread_create(&threads[i], NULL, wait_for_batch, (void *)(uintptr_t)begin), 0);
+
+    pthread_mutex_lock(&shared->mutex);
+    while (slot->waiters < crowd) {
+        pthread_mutex_unlock(&shared->mutex);
+        pd_sys_yield();
+        pthread_mutex_lock(&shared->mutex);
+    }
+    __atomic_store_n(&shared->acked_seq, begin + 2, __ATOMIC_RELEASE);
+    __atomic_store_n(&shared->expected, 2, __ATOMIC_RELAXED);
+    slot->waiters = 0;
+    pthread_mutex_unlock(&shared->mutex);
+    (void)__atomic_fetch_add(&shared->awake, THREADS, __ATOMIC_RELAXED);
+    pd_wait_release(slot, crowd);
+    while (__atomic_load_n(&shared->users, __ATOMIC_ACQUIRE) > crowd / 2)
+        pd_sys_yield();
+    CHECK_EQUAL(__atomic_load_n(&slot->released, __ATOMIC_RELAXED), crowd / 2);
+    (void)__atomic_fetch_sub(&shared->awake, THREADS, __ATOMIC_RELAXED);
+    wait_for_batch((void *)(uintptr_t)(begin + 1));
+
+    for (uint32_t i = 0; i < crowd; i++)
+        CHECK_EQUAL(pthread_join(threads[i], NULL), 0);
+    pthread_mutex_lock(&shared->mutex);
+    shared->acked_seq = shared->filling_seq = begin;
+    pthread_mutex_unlock(&shared->mutex);
+    end_patiently();
 }
 
 static void *take_and_keep(void *context)
@@ -117,6 +183,7 @@ static void a_turn_that_is_kept_ends(void)
 
 const struct test turns_tests[] = {
     {"of a crowd that is woken in portions nobody is left behind", all_are_woken},
+    {"the last to go home wakes those of another batch", the_last_wakes_another_batch},
     {"a turn that is never given back ends by itself", a_turn_that_is_kept_ends},
     {NULL, NULL},
 };
