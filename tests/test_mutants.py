@@ -121,7 +121,8 @@ NO_DIRECTORY_SYNC = Mutant(
 NO_CRC_CHECK = Mutant(
     "no CRC check",
     # What a record must be, and what was found in its place.
-    "a damaged record|Left contains one more item|skips \\d+ for",
+    "a damaged record|a record of the wrong length|an invented record|"
+    "Left contains one more item|skips \\d+ for",
     (
         Replacement(
             "csrc/scan.c",
