@@ -6,9 +6,16 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from _faults import Faults
 from _powercut import Laboratory, new_seed, scratch
+
+# An example that takes long on a machine that others keep busy is no failure of what it shows.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 # A shell starts what runs in the background with SIGINT ignored, and children inherit that; some
 # tests are about Ctrl-C.

@@ -18,7 +18,7 @@ import jsonschema
 import pytest
 from _tree import parse, trees
 from cli_command import ENVIRONMENT, one_line, run
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pydurable
@@ -170,7 +170,7 @@ def _damaged(text: str, seed: int) -> str:
     return "\n".join(lines)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(number=st.integers(0, len(TREES) - 1), seed=st.integers(0, 1 << 30))
 def test_a_damaged_tree_is_no_crash(
     tmp_path_factory: pytest.TempPathFactory, number: int, seed: int
@@ -191,7 +191,7 @@ def test_a_damaged_tree_is_no_crash(
         assert list(report_lines(report))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(text=st.text(max_size=400))
 def test_any_text_as_a_mount_table(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     """Any text at all in the mount table."""

@@ -74,7 +74,8 @@ def test_every_kind_of_data(target: Path, data) -> None:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     old=st.none() | st.binary(max_size=9000),

@@ -267,7 +267,8 @@ def test_a_large_batch_is_alive_while_it_lasts(folder: Path) -> None:
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     batch=st.lists(st.tuples(st.sampled_from("abcdef"), st.binary(max_size=9000)), max_size=12),
