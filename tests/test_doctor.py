@@ -17,7 +17,7 @@ from typing import Any
 import jsonschema
 import pytest
 from _tree import parse, trees
-from cli_command import ENVIRONMENT, one_line, run
+from cli_command import ENVIRONMENT, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -274,10 +274,11 @@ def test_importing_pydurable_does_not_import_the_doctor() -> None:
     """Programs that do not ask the doctor do not pay for it."""
     program = "import sys, pydurable; sys.exit('pydurable._doctor' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
-    assert "inspect_storage" in dir(pydurable) or "inspect_storage" in pydurable.__all__
+    assert "inspect_storage" in pydurable.__all__
 
 
 def test_usage() -> None:
-    """Unknown options are code 2; a path with a null character cannot reach the command."""
-    assert run("doctor", "--nonsense").returncode == 2
-    assert one_line(run("verify", "/no/such").stderr)
+    """Unknown options are code 2, and print how the command is used."""
+    done = run("doctor", "--nonsense")
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"usage: pydurable")
