@@ -7,16 +7,16 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import pydurable
+from _patience import PATIENCE_S
 
-TIMEOUT_S = 60
+import pydurable
 
 
 def run(main: Callable[[], Awaitable[Any]]) -> Any:
     """Run a coroutine function in a loop of its own; fail if it never ends."""
 
     async def bounded() -> Any:
-        return await asyncio.wait_for(main(), TIMEOUT_S)
+        return await asyncio.wait_for(main(), PATIENCE_S)
 
     return asyncio.run(bounded())
 

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-# Far more than any of it takes; a hang fails the test instead of stopping the suite.
-TIMEOUT_S = 60
+from _patience import PATIENCE_S
 
 COMMAND = [sys.executable, "-m", "pydurable"]
 
@@ -24,7 +23,7 @@ def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[bytes
     options.setdefault("stdout", subprocess.PIPE)
     options.setdefault("env", ENVIRONMENT)
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, timeout=TIMEOUT_S, **options
+        [*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, timeout=PATIENCE_S, **options
     )
 
 
@@ -39,7 +38,7 @@ def start(*arguments: object, **options: Any) -> Iterator[subprocess.Popen[bytes
         yield process
     finally:
         process.kill()
-        process.wait(TIMEOUT_S)
+        process.wait(PATIENCE_S)
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
@@ -61,7 +60,7 @@ def read_exactly(pipe: IO[bytes] | None, size: int) -> bytes:
 
 def ended_quietly(process: subprocess.Popen[bytes]) -> int:
     """Wait for the end, make sure that nothing was said on standard error, return the code."""
-    code = process.wait(TIMEOUT_S)
+    code = process.wait(PATIENCE_S)
     assert stream(process.stderr).read() == b""
     return code
 

@@ -6,15 +6,12 @@ import contextlib
 import gzip
 import logging
 import os
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydurable.logging import DurableHandler
-
-LONG_S = 60
 
 
 def record(message: str, level: int = logging.INFO, **fields: Any) -> logging.LogRecord:
@@ -73,14 +70,6 @@ def assert_each_once(path: Path, expected: list[str]) -> None:
     lost, extra = wanted - found, found - wanted
     assert not lost, f"{sum(lost.values())} lines lost, such as {sorted(lost)[:3]}"
     assert not extra, f"{sum(extra.values())} lines too many, such as {sorted(extra)[:3]}"
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Wait for something that will come; fail if it does not within a minute."""
-    end = time.monotonic() + LONG_S
-    while not condition():
-        assert time.monotonic() < end, f"not within {LONG_S} s: {what}"
-        time.sleep(0.005)
 
 
 def descriptors() -> int:

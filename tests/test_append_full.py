@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from _append_file import open_file
 from _faults import Faults
+from _patience import PATIENCE_S, wait_until
 
 from pydurable import AppendFile, FullError
 
 PENDING = 256 << 10
-TIMEOUT_S = 60
 LINE = 1000
 
 
@@ -90,10 +90,7 @@ def is_refused(call: Callable[[], None]) -> bool:
 
 def sync_when_there_is_room(file: AppendFile) -> None:
     """What found the disk full is tried again ten times a second; till then calls are refused."""
-    end = time.monotonic() + TIMEOUT_S
-    while is_refused(file.sync):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: not is_refused(file.sync), "the disk has room again")
 
 
 def append_behind_the_gap(file: AppendFile, kept: list[int], many: int) -> None:
@@ -179,7 +176,7 @@ def test_a_full_disk_blocks(small: Path) -> None:
         # On the disk, in batches and in the ring there is room for three quarters of it at most.
         assert len(done) < 600
         hog.unlink()
-        thread.join(TIMEOUT_S)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
         file.sync()
     check_with_losses(path.read_bytes(), list(range(600)), 0)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 from _append_file import open_file
+from _patience import PATIENCE_S
 from _processes import check_python, start_python
 
 import pydurable
 from pydurable import _ring_place
 
-TIMEOUT_S = 60
 BEFORE = b"before\n"
 LINES = b"y" * 99 + b"\n"
 
@@ -58,7 +58,7 @@ def die(path: Path, where: str, *, ring: bool = True, count: int = 3) -> bytes:
         assert process.stdout is not None
         assert process.stdout.readline() == "there\n"
         process.kill()
-        assert process.wait(TIMEOUT_S) == -signal.SIGKILL
+        assert process.wait(PATIENCE_S) == -signal.SIGKILL
     return LINES * count
 
 

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import pytest
 from _append_file import open_file
+from _patience import PATIENCE_S
 from _powercut import new_seed
 from _processes import check_python, run_python, start_python
 
 import pydurable
 from pydurable._ring_place import private_folders
-
-TIMEOUT_S = 60
 
 # Appends lines of its own, now and then commits or syncs, and counts in a shared page.
 WRITER = """
@@ -60,7 +59,7 @@ def _counts(path: Path, processes: int) -> list[int]:
 def _kill_after_a_while(processes: list, counts: Path, dice: random.Random) -> None:
     """Kill each once it has appended a number of records, and whatever it does at that moment."""
     goals = {n: dice.randrange(1, 20_000) for n in range(len(processes))}
-    end = time.monotonic() + TIMEOUT_S
+    end = time.monotonic() + PATIENCE_S
     while goals and time.monotonic() < end:
         done = _counts(counts, len(processes))
         for n in [n for n, goal in goals.items() if done[n] >= goal]:
@@ -83,7 +82,7 @@ def _run_and_kill(path: Path, dice: random.Random, processes: int, kind: str) ->
         assert writer.stdout.readline() == "ready\n"
     _kill_after_a_while(started, counts, dice)
     for writer in started:
-        writer.communicate(timeout=TIMEOUT_S)
+        writer.communicate(timeout=PATIENCE_S)
         assert writer.returncode == -signal.SIGKILL
     return _counts(counts, processes)
 

@@ -97,7 +97,8 @@ def test_commits_of_one_turn_share_a_flush(log_path: Path, faults: Faults) -> No
             await asyncio.gather(*(log.commit_async(b"x") for _ in range(1000)))
             assert log.stats().batches - after.batches <= 10
             if threads:
-                assert len(os.listdir("/proc/self/task")) == threads
+                # One of an earlier test that was on its way out may be gone by now.
+                assert len(os.listdir("/proc/self/task")) <= threads
 
     run(main)
 

@@ -6,15 +6,15 @@ import asyncio
 import errno
 import os
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from _coroutines import TIMEOUT_S, held, run, until
+from _coroutines import held, run, until
 from _faults import Faults
+from _patience import PATIENCE_S, wait_until
 from _processes import check_python
-from _scenario import open_log, record
+from _scenario import check_resources, open_log, record, resources
 
 import pydurable
 from pydurable import ClosedError, Log, PoisonedError
@@ -158,8 +158,7 @@ def test_closing_in_another_thread(log_path: Path) -> None:
 
         thread = threading.Thread(target=run, args=(main,))
         thread.start()
-        while len(told) < 50 * round_:
-            time.sleep(0.001)
+        wait_until(lambda: len(told) >= 50 * round_, "tasks commit")  # noqa: B023
         log.close()
         thread.join()
         assert sorted(told) == [tuple(entry) for entry in pydurable.read_log(path)]
@@ -168,10 +167,6 @@ def test_closing_in_another_thread(log_path: Path) -> None:
 def test_one_loop_after_the_other_leaves_nothing_behind(log_path: Path) -> None:
     """A log outlives its loops: descriptors and threads of a loop that is over are given back,
     also where tasks were still waiting when it was closed."""
-
-    def resources() -> tuple[int, int]:
-        return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
-
     if not os.path.isdir("/proc/self/task"):
         pytest.skip("descriptors and threads are counted in /proc, which is not here")
     with open_log(log_path) as log:
@@ -183,19 +178,19 @@ def test_one_loop_after_the_other_leaves_nothing_behind(log_path: Path) -> None:
         first = resources()
         for _ in range(30):
             run(main)
-            assert resources() == first
+            check_resources(first)
         loop = asyncio.new_event_loop()
         task = loop.create_task(log.commit_async(b"left alone"))
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()
         run(main)
-        assert resources() == first
+        check_resources(first)
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         task.get_coro().close()  # type: ignore[union-attr]
         del task
-    without = resources()
-    assert without[0] < first[0]
-    assert without[1] == first[1] - 3  # two workers and the keeper
+    descriptors, threads = first
+    wait_until(lambda: resources()[1] <= threads - 3, "the two workers and the keeper are gone")
+    assert resources()[0] < descriptors
 
 
 def test_a_run_that_ends_cancels_its_tasks_and_keeps_their_records(log_path: Path) -> None:
@@ -311,5 +306,5 @@ def test_uvloop(log_path: Path, faults: Faults) -> None:
         with pytest.raises(ClosedError):
             await log.commit_async(b"later")
 
-    uvloop.run(asyncio.wait_for(main(), TIMEOUT_S))
+    uvloop.run(asyncio.wait_for(main(), PATIENCE_S))
     assert held(log_path)[300:] == [b"301", b"302"]

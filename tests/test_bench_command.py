@@ -6,12 +6,12 @@ import copy
 import json
 import re
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_command import TIMEOUT_S, one_line, run, start
+from _patience import PATIENCE_S, wait_until
+from cli_command import one_line, run, start
 
 from pydurable import inspect_storage
 
@@ -162,13 +162,10 @@ def disk(tmp_path: Path) -> Path:
 def test_ctrl_c_leaves_nothing(disk: Path) -> None:
     """Code 130, and the files that were measured on are gone."""
     with start("bench", disk, "--quick", "--json", disk / "x.json") as process:
-        end = time.monotonic() + TIMEOUT_S
-        while not list(disk.iterdir()):
-            assert time.monotonic() < end
-            assert process.poll() is None
-            time.sleep(0.01)
+        wait_until(lambda: process.poll() is not None or list(disk.iterdir()), "the beginning")
+        assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(TIMEOUT_S) == 130
+        assert process.wait(PATIENCE_S) == 130
     assert list(disk.iterdir()) == []
 
 

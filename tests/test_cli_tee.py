@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cli_command as command
 import pytest
+from _patience import PATIENCE_S
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -132,7 +133,7 @@ def test_what_was_echoed_survives_a_sigkill(tmp_path: Path, echoed: int) -> None
     ):
         seen = command.read_exactly(process.stdout, 8 * echoed)
         process.kill()
-        process.wait(command.TIMEOUT_S)
+        process.wait(PATIENCE_S)
         seen += command.stream(process.stdout).read()
     with Log(tmp_path / "log", create=False):
         pass
@@ -177,7 +178,7 @@ def peak_memory_kib(log: Path, source: Path) -> int:
             capture_output=True,
             text=True,
             check=True,
-            timeout=command.TIMEOUT_S,
+            timeout=PATIENCE_S,
         )
     code, size = map(int, done.stdout.split())
     assert code == 0
@@ -239,7 +240,7 @@ def test_closed_descriptors_do_not_reach_the_log(tmp_path: Path, closed: str) ->
     done = subprocess.run(
         ["sh", "-c", script, sys.executable, str(tmp_path / "log")],
         capture_output=True,
-        timeout=command.TIMEOUT_S,
+        timeout=PATIENCE_S,
     )
     assert (done.returncode, done.stderr) == (0, b"")
     expected = b"" if "0<&-" in closed else b"a\nb\n"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cli_command as command
 import pytest
+from _patience import PATIENCE_S
 
 from pydurable import Record, _demo, read_log
 from pydurable._cli import main
@@ -175,7 +176,7 @@ def test_the_demo_on_a_terminal(tmp_path: Path) -> None:
         with contextlib.suppress(OSError):
             while chunk := os.read(leader, 4096):
                 shown += chunk
-        assert demo.wait(command.TIMEOUT_S) == 0
+        assert demo.wait(PATIENCE_S) == 0
     os.close(leader)
     assert b"until the kill" in shown
     assert b"Nothing was lost" in shown

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import signal
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from _faults import Faults
+from _patience import wait_until
 from _processes import check_python, run_python
 from _scenario import open_log, record
 
@@ -59,8 +59,7 @@ def test_closing_with_threads_inside_commit(log_path: Path) -> None:
         threads = [threading.Thread(target=commit, args=(name,)) for name in range(8)]
         for thread in threads:
             thread.start()
-        while len(acknowledged) < 20 * round_:
-            time.sleep(0.001)
+        wait_until(lambda: len(acknowledged) >= 20 * round_, "commits")  # noqa: B023
         log.close()
         for thread in threads:
             thread.join()
@@ -109,8 +108,7 @@ def test_nothing_appended_is_lost_between_append_and_close(log_path: Path) -> No
 
         thread = threading.Thread(target=append)
         thread.start()
-        while accepted < 10 * round_:
-            time.sleep(0)
+        wait_until(lambda: accepted >= 10 * round_, "appends")  # noqa: B023
         log.close()
         thread.join()
         assert sum(1 for _ in pydurable.read_log(path)) == accepted
@@ -155,8 +153,7 @@ def test_truncating_beside_a_truncation(log_path: Path, faults: Faults) -> None:
         faults.delay("any", 100, times=0)
         first = threading.Thread(target=log.truncate_before, args=(5,))
         first.start()
-        while log.oldest_lsn == 1:
-            time.sleep(0.001)
+        wait_until(lambda: log.oldest_lsn > 1, "the first truncation is under way")
         log.truncate_before(4)
         assert log.stats().flushes > flushes
         first.join()
@@ -178,8 +175,7 @@ def test_ctrl_c_ends_a_wait(log_path: Path, faults: Faults, what: str) -> None:
 
     leader = threading.Thread(target=lead)
     leader.start()
-    while log.next_lsn < 3:
-        time.sleep(0.001)
+    wait_until(lambda: log.next_lsn == 3, "the leader is on its way")
     # To this thread: it is the main one, and Python handles signals nowhere else.
     timer = threading.Timer(0.2, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
     timer.start()
@@ -291,8 +287,5 @@ def test_records_reach_the_system_within_the_interval(log_path: Path) -> None:
     """An appended record goes to the file on its own, without another call."""
     with open_log(log_path, interval=0.01) as log:
         log.append(record(1))
-        for _ in range(2000):
-            if log.durable_lsn:
-                break
-            time.sleep(0.005)
+        wait_until(lambda: log.durable_lsn, "the record is durable")
         assert list(pydurable.read_log(log_path)) == [(1, record(1))]

@@ -5,26 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from _faults import Faults
+from _patience import wait_until
 from _scenario import LARGE, SEGMENT_BYTES, open_log, record
 
 import pydurable
 from pydurable import Log, PoisonedError
-
-
-def _wait_until(condition: Callable[[], object]) -> None:
-    """Come back as soon as the condition holds; fail if it never does."""
-    for _ in range(2000):
-        if condition():
-            return
-        time.sleep(0.005)
-    raise AssertionError("what was waited for did not happen")
 
 
 def _commit_up_to(log: Log, lsn: int) -> None:
@@ -121,7 +112,7 @@ def test_batches_are_acknowledged_in_order(log_path: Path, faults: Faults) -> No
     faults.fail("fdatasync", errno.EIO, nth=2)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(log.commit, record(2))
-        _wait_until(lambda: log.next_lsn == 3)
+        wait_until(lambda: log.next_lsn == 3, "the first is on its way")
         second = pool.submit(log.commit, record(3))
         outcomes = [first.exception(), second.exception()]
     # Whichever sync was the one to fail: if the first batch's failed, neither is acknowledged.
@@ -155,7 +146,7 @@ def test_the_background_sync_poisons(log_path: Path, faults: Faults) -> None:
     log = open_log(log_path, sync="interval", interval=0.01)
     faults.fail("fdatasync", errno.EIO)
     log.commit(record(1))
-    _wait_until(lambda: faults.calls("fdatasync"))
+    wait_until(lambda: faults.calls("fdatasync"), "the background sync")
 
     def poisoned() -> bool:
         try:
@@ -164,7 +155,7 @@ def test_the_background_sync_poisons(log_path: Path, faults: Faults) -> None:
             return True
         return False
 
-    _wait_until(poisoned)
+    wait_until(poisoned, "the log knows")
     assert log.durable_lsn == 0
     with pytest.raises(PoisonedError):
         log.close()

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 from _append_file import open_file
+from _patience import PATIENCE_S
 from _processes import check_python
-from _scenario import PATIENCE_S, open_log
+from _scenario import open_log
 
 import pydurable
 from pydurable import AppendFile, Log, _ring

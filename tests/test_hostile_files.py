@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from _patience import wait_until
 from _powercut import new_seed
 from _scenario import LARGE, fast_folder, open_log, record
 
@@ -56,10 +57,7 @@ class Victim:
 
     def _await_watermark(self, log: pydurable.Log, flushes: int) -> None:
         """A quiet log writes an empty batch, which says that all before it is durable."""
-        until = time.monotonic() + 60
-        while log.stats().flushes < flushes and time.monotonic() < until:
-            time.sleep(0.001)
-        assert log.stats().flushes >= flushes
+        wait_until(lambda: log.stats().flushes >= flushes, "the watermark")
 
     def _held_before(self, number: int) -> int:
         """The last LSN before a segment begins, as a log without what follows shows it."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from _history import Promises
+from _patience import PATIENCE_S
 from _powercut import new_seed, recovered, shown
 from _targets import SEGMENT_BYTES, skip_if_refused
 from _worker_kill import parse
@@ -24,7 +25,6 @@ from _workload import run_writers
 from pydurable import Log, verify_log
 
 WORKER = Path(__file__).with_name("_worker_kill.py")
-TIMEOUT_S = 60
 TARGETS = [
     ("group", "fdatasync"),
     ("group", "direct+dsync"),
@@ -81,7 +81,7 @@ class Victims:
         assert lines == [answer + "\n"], "".join(lines)
 
     def close(self) -> None:
-        self._process.communicate(timeout=TIMEOUT_S)
+        self._process.communicate(timeout=PATIENCE_S)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def kill_again_and_again(victims: Victims, path: Path, sync: str, method: str, k
         }
         # Half of them after so many reports, half after so long: also while the log opens.
         lines, seconds = dice.choice(
-            [(dice.randrange(120), TIMEOUT_S), (10**6, dice.random() / 20)]
+            [(dice.randrange(120), PATIENCE_S), (10**6, dice.random() / 20)]
         )
         for line in victims.run(settings, lines, seconds):
             promises.add(parse(line))

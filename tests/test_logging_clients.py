@@ -14,7 +14,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from logging_support import lines, wait_until
+from _patience import wait_until
+from logging_support import lines
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "logging.md"

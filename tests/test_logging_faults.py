@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from _patience import wait_until
 from _powercut import new_seed, scratch
 from logging_support import (
     durable,
     lines,
-    wait_until,
 )
 
 from pydurable import FullError, PoisonedError, testing

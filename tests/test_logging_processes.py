@@ -12,14 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
+from _patience import PATIENCE_S, wait_until
 from _processes import check_python, start_python
 from logging_support import (
-    LONG_S,
     assert_each_once,
     durable,
     family,
     lines,
-    wait_until,
 )
 
 from pydurable.logging import DurableHandler
@@ -60,7 +59,7 @@ def run_writers(path: Path, count: int, options: dict, processes: int = 4, meanw
         writer.stdin.flush()
     if meanwhile:
         meanwhile(lambda: any(writer.poll() is None for writer in writers))
-    answers = [writer.communicate(timeout=LONG_S * 2)[0] for writer in writers]
+    answers = [writer.communicate(timeout=PATIENCE_S * 2)[0] for writer in writers]
     assert [writer.returncode for writer in writers] == [0] * processes
     return sum(map(int, answers))
 
@@ -265,7 +264,7 @@ def test_kill_9_takes_no_accepted_line(path):
             accepted.append(int(process.stdout.readline()))
         process.send_signal(signal.SIGKILL)
         accepted += map(int, process.stdout)  # to its end; the pipe outlives the process
-        process.wait(timeout=LONG_S)
+        process.wait(timeout=PATIENCE_S)
         process.stdin.close()
         process.stdout.close()
     DurableHandler(path).close()

@@ -7,14 +7,14 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 from _faults import Faults
-from cli_command import TIMEOUT_S, run, start
+from _patience import PATIENCE_S, wait_until
+from cli_command import run, start
 from test_doctor import _schema
 
 from pydurable import _native_record
@@ -137,13 +137,12 @@ def test_the_command_is_stopped_by_ctrl_c(tmp_path: Path) -> None:
     """Code 130, quickly, and no file is left in the directory."""
     with start("doctor", tmp_path, "--measure") as process:
         # It is at work once it has opened a file in the directory.
-        end = time.monotonic() + TIMEOUT_S
-        while not _has_open(process.pid, tmp_path):
-            assert time.monotonic() < end
-            assert process.poll() is None
-            time.sleep(0.01)
+        wait_until(
+            lambda: process.poll() is not None or _has_open(process.pid, tmp_path), "the beginning"
+        )
+        assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(TIMEOUT_S) == 130
+        assert process.wait(PATIENCE_S) == 130
     assert list(tmp_path.iterdir()) == []
 
 

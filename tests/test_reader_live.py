@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from _faults import Faults
+from _patience import wait_until
 from _processes import start_python
 from _scenario import LARGE, open_log, record
 
@@ -99,8 +99,7 @@ def test_a_record_is_not_yielded_before_its_flush(log_path: Path, faults: Faults
         faults.delay("fdatasync", 400)
         thread = threading.Thread(target=lambda: (log.commit(record(2)), written.set()))
         thread.start()
-        while log.next_lsn < 3:
-            time.sleep(0.001)
+        wait_until(lambda: log.next_lsn == 3, "the second is on its way")
         seen = [r.lsn for r in pydurable.read_log(log_path)]
         assert written.is_set() or seen == [1]
         thread.join()

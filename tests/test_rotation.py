@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 from _faults import Faults
+from _patience import wait_until
 from _targets import SEGMENT_BYTES
 
 from pydurable import Log, read_log
@@ -25,8 +25,7 @@ def test_a_sync_that_waits_for_a_rotation_uses_the_new_segment(log_path, faults:
         # The third record does not fit any more: its thread rotates and syncs what is written.
         rotating = threading.Thread(target=lambda: [log.commit(record), log.commit(record)])
         rotating.start()
-        while not faults.calls("fdatasync"):
-            time.sleep(0.001)
+        wait_until(lambda: faults.calls("fdatasync"), "the rotation syncs")
         if call == "sync":
             log.sync()
         else:
