@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { RULES_MAX = 32 };
+enum { RULES_MAX = 32, DELAY_STEP_NS = 1000000 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct pd_fault_rule rules[RULES_MAX];
@@ -30,6 +30,24 @@ static bool apply(struct pd_fault_rule *rule)
     return true;
 }
 
+static bool is_set(int number)
+{
+    bool found = false;
+    pthread_mutex_lock(&mutex);
+    for (int i = 0; i < RULES_MAX; i++)
+        found = found || rules[i].number == number;
+    pthread_mutex_unlock(&mutex);
+    return found;
+}
+
+/* The call comes late: when the time is over, or the rule is taken back. */
+static void delay(const struct pd_fault_rule *rule)
+{
+    const uint64_t until = pd_sys_now_ns() + (uint64_t)rule->code * 1000000u;
+    while (pd_sys_now_ns() < until && is_set(rule->number))
+        pd_sys_sleep_ns(DELAY_STEP_NS);
+}
+
 struct pd_fault_rule pd_fault_arrive(int call)
 {
     struct pd_fault_rule found = {.mode = -1};
@@ -44,7 +62,7 @@ struct pd_fault_rule pd_fault_arrive(int call)
     }
     pthread_mutex_unlock(&mutex);
     if (found.mode == PD_FAULT_DELAY)
-        pd_sys_sleep_ns((uint64_t)found.code * 1000000u);
+        delay(&found);
     return found;
 }
 

@@ -152,8 +152,9 @@ def fail(
 def delay(call: str, seconds: float, *, nth: int = 1, times: int | None = None) -> Fault:
     """Make system calls slow: each takes ``seconds`` longer, in steps of a millisecond.
 
-    The other parameters are those of :func:`fail`; all calls from the ``nth`` on are meant unless
-    ``times`` says how many.
+    One that is late when the block ends goes on then: a long delay holds a call for as long as the
+    block runs.  The other parameters are those of :func:`fail`; all calls from the ``nth`` on are
+    meant unless ``times`` says how many.
 
     >>> with delay("sync", 0.05) as slow:
     ...     slow.hits

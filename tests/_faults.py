@@ -47,7 +47,7 @@ class Faults:
         lib.pd_fault_set(CALLS[call], lib.PD_FAULT_SHORT, 0, nth, times)
 
     def delay(self, call: str, milliseconds: int, nth: int = 1, times: int = 1) -> None:
-        """The call works, late."""
+        """The call works, late; one that is late when the faults are cleared goes on then."""
         lib.pd_fault_set(CALLS[call], lib.PD_FAULT_DELAY, milliseconds, nth, times)
 
     def afterwards(self, call: str, errno: int, nth: int = 1, times: int = 1) -> None:

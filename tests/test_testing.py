@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from _patience import PATIENCE_S, wait_until
 
 import pydurable
 from pydurable import testing
@@ -125,6 +126,17 @@ def test_delay_strikes_and_changes_nothing(log: pydurable.Log) -> None:
     with testing.delay("sync", 0.002) as slow:
         assert [log.commit(b"x") for _ in range(3)] == [1, 2, 3]
     assert slow.hits == 3
+
+
+def test_a_delay_ends_with_its_block(log: pydurable.Log) -> None:
+    """A call that is late when the block ends goes on at once."""
+    with testing.delay("fdatasync", 3600) as slow:
+        thread = threading.Thread(target=log.commit, args=(b"x",), daemon=True)
+        thread.start()
+        wait_until(lambda: slow.hits, "the sync began")
+        assert log.durable_lsn == 0
+    thread.join(PATIENCE_S)
+    assert log.durable_lsn == 1
 
 
 @pytest.mark.parametrize("method", ["fdatasync", "direct"])
