@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -27,9 +28,14 @@ class Arena:
     """A temporary directory on the disk that is measured, removed whatever happens."""
 
     def __init__(self, parent: Path) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="bench-", dir=parent)).resolve()
+        self.path = parent.resolve() / f"bench-{secrets.token_hex(8)}"
 
     def __enter__(self) -> Arena:
+        try:
+            self.path.mkdir(0o700)
+        except BaseException:  # Ctrl-C as soon as it is there, too
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

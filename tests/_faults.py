@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from _patience import PATIENCE_S
+
 from pydurable._core import lib
 
 CALLS: dict[str, int] = {
@@ -49,6 +51,10 @@ class Faults:
     def delay(self, call: str, milliseconds: int, nth: int = 1, times: int = 1) -> None:
         """The call works, late; one that is late when the faults are cleared goes on then."""
         lib.pd_fault_set(CALLS[call], lib.PD_FAULT_DELAY, milliseconds, nth, times)
+
+    def hold(self, call: str, nth: int = 1) -> None:
+        """The call does not come back before the faults are cleared."""
+        self.delay(call, 1000 * PATIENCE_S, nth)
 
     def afterwards(self, call: str, errno: int, nth: int = 1, times: int = 1) -> None:
         """The call works and then reports ``errno`` all the same."""

@@ -10,9 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from _patience import PATIENCE_S
 
 from pydurable import rename
 from pydurable._core import lib
+
+HOLD = 1000 * PATIENCE_S
+"""For how many milliseconds a call is late that a test holds until it clears the faults."""
 
 OLD = b"old " * 1000
 NEW = b"new and longer " * 1000

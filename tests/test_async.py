@@ -160,19 +160,15 @@ def test_nothing_is_told_before_its_flush(log_path: Path, faults: Faults) -> Non
     async def main() -> None:
         with open_log(log_path) as log:
             await log.commit_async(record(1))
-            faults.delay("fdatasync", 1000)
+            faults.hold("fdatasync")
             task = asyncio.ensure_future(log.commit_async(record(2)))
-            await until(lambda: log.next_lsn == 3)
-            turns = 0
-            while not task.done():
-                assert log.durable_lsn >= 1
-                told_early = task.done() and log.durable_lsn < 2
-                assert not told_early
-                await asyncio.sleep(0)
-                turns += 1
-            assert await task == 2 == log.durable_lsn
+            await until(lambda: faults.calls("fdatasync"))
+            for _ in range(100):
+                assert (task.done(), log.durable_lsn) == (False, 1)
+                await asyncio.sleep(0.001)
             assert faults.calls("fdatasync") == 1
-            assert turns > 10
+            faults.clear()
+            assert await task == 2 == log.durable_lsn
 
     run(main)
 

@@ -28,21 +28,20 @@ def test_cancelling_a_task_does_not_cancel_the_write(log_path: Path, faults: Fau
     async def main() -> None:
         with open_log(log_path) as log:
             await log.commit_async(record(1))
-            # All of them: the keeper may sync zeros that it has written ahead.
-            faults.delay("fdatasync", 2000, times=0)
+            faults.hold("fdatasync")
             doomed = asyncio.ensure_future(log.commit_async(record(2)))
             other = asyncio.ensure_future(log.commit_async(record(3)))
             hurried = asyncio.ensure_future(
                 asyncio.wait_for(log.commit_async(record(4)), timeout=0.001)
             )
-            await until(lambda: log.next_lsn == 5)
+            await until(lambda: log.next_lsn == 5 and faults.calls("fdatasync"))
             doomed.cancel()
-            faults.clear()
             with pytest.raises(asyncio.CancelledError):
                 await doomed
             with pytest.raises(asyncio.TimeoutError):
                 await hurried
             assert not other.done()
+            faults.clear()
             assert await other == 3
             # One that is cancelled before it was handed over is written too.
             early = asyncio.ensure_future(log.commit_async(record(5)))
@@ -116,7 +115,7 @@ def test_closing_the_log_ends_those_that_wait(log_path: Path, faults: Faults) ->
     async def main() -> None:
         log = open_log(log_path, sync="each")
         await log.commit_async(record(1))
-        faults.delay("fdatasync", 50, times=3)
+        faults.delay("fdatasync", 100, times=0)
         tasks = [asyncio.ensure_future(log.commit_async(record(lsn))) for lsn in range(2, 30)]
         await until(lambda: log.next_lsn > 2)
         log.close()
@@ -290,11 +289,12 @@ def test_uvloop(log_path: Path, faults: Faults) -> None:
         assert await asyncio.gather(*(log.commit_async(b"x") for _ in range(300))) == list(
             range(1, 301)
         )
-        faults.delay("fdatasync", 200)
+        faults.hold("fdatasync")
         doomed = asyncio.ensure_future(log.commit_async(b"301"))
         kept = asyncio.ensure_future(log.commit_async(b"302"))
-        await until(lambda: log.next_lsn == 303)
+        await until(lambda: log.next_lsn == 303 and faults.calls("fdatasync"))
         doomed.cancel()
+        faults.clear()
         assert await kept == 302
         assert doomed.cancelled()
         assert await log.sync_async() == 302

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from replace_support import (
+    HOLD,
     NEW,
     OLD,
     checked_child,
@@ -210,7 +211,8 @@ def test_a_directory_that_moves_meanwhile(tmp_path: Path) -> None:
 import os, resource, sys, threading
 sys.path.insert(0, sys.argv[2])
 import pydurable
-from replace_support import fault
+from pydurable._core import lib
+from replace_support import HOLD, fault
 os.chdir(sys.argv[1])
 for name in range(10):
     os.mkdir(f"d{name}")
@@ -218,18 +220,21 @@ pydurable.sync_directory(".")
 pydurable.replace("d0/file", b"old")
 resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
 def move():
+    while not lib.pd_fault_calls(lib.PD_CALL_FSYNC):
+        pass
     os.rename("d9", "moved")
     os.mkdir("d9")
-timer = threading.Timer(0.3, move)
-timer.start()
+    lib.pd_fault_clear()
+mover = threading.Thread(target=move)
 try:
-    with fault("FSYNC", 100, nth=1, times=10, mode="DELAY"):
+    with fault("FSYNC", HOLD, mode="DELAY"):
+        mover.start()
         pydurable.replace_many([(f"d{n}/file", b"new") for n in range(10)], workers=1)
 except pydurable.PartlyReplacedError as error:
     print(error.errno, len(error.replaced), error.pending)
 except OSError as error:
     print(error.errno, "nothing")
-timer.join()
+mover.join()
 print(os.listdir("d9"))
 """
     out = checked_child(script, tmp_path, Path(__file__).parent).splitlines()
@@ -239,31 +244,16 @@ print(os.listdir("d9"))
 
 def test_a_large_batch_is_alive_while_it_lasts(folder: Path) -> None:
     """find_stale() takes no file of a running batch for dead, also those already closed."""
-    seen: list[int] = []
-    stop = threading.Event()
-
-    def watch() -> None:
-        while not stop.is_set():
+    batch = [(folder / str(number), NEW) for number in range(400)]
+    with fault("MOVE", HOLD, mode="DELAY"), ThreadPoolExecutor(1) as pool:
+        replacing = pool.submit(replace_many, batch)
+        while not lib.pd_fault_calls(lib.PD_CALL_MOVE):
             assert find_stale(folder) == []
-            seen.append(len(leftovers(folder)))
-
-    failures: list[BaseException] = []
-
-    def guarded() -> None:
-        try:
-            watch()
-        except BaseException as error:
-            failures.append(error)
-
-    watcher = threading.Thread(target=guarded)
-    watcher.start()
-    # All are staged, and nothing is renamed yet, for a second.
-    with fault("MOVE", 1000, times=1, mode="DELAY"):
-        replace_many([(folder / str(number), NEW) for number in range(400)])
-    stop.set()
-    watcher.join()
-    assert not failures
-    assert max(seen) > 200
+        # All are staged, and nothing is renamed yet.
+        assert len(leftovers(folder)) == len(batch)
+        assert find_stale(folder) == []
+        lib.pd_fault_clear()
+        replacing.result()
 
 
 @settings(

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from replace_support import NEW, OLD, checked_child, fault, open_to_all
+from replace_support import NEW, OLD, checked_child, fault, leftovers, open_to_all
 
 from pydurable import find_stale, open_atomic, remove_stale, replace
 
@@ -56,28 +56,32 @@ def test_the_lock_is_held_until_after_the_rename(tmp_path: Path) -> None:
     """Between the close of the file and its rename nobody takes it for dead."""
     replace(tmp_path / "target", OLD)
     script = """
-import sys, time
+import sys, threading
 sys.path.insert(0, sys.argv[2])
 import pydurable
-from replace_support import fault
-print("ready", flush=True)
-with fault("MOVE", 1500, mode="DELAY"):
-    pydurable.replace(sys.argv[1] + "/target", b"new")
+from pydurable._core import lib
+from replace_support import HOLD, fault
+with fault("MOVE", HOLD, mode="DELAY"):
+    thread = threading.Thread(target=pydurable.replace, args=(sys.argv[1] + "/target", b"new"))
+    thread.start()
+    while not lib.pd_fault_calls(lib.PD_CALL_MOVE):
+        pass
+    print("renaming", flush=True)
+    sys.stdin.readline()
+thread.join()
 """
     child = subprocess.Popen(
         [sys.executable, "-c", script, tmp_path, Path(__file__).parent],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert child.stdout is not None
-    child.stdout.readline()
-    seen = 0
-    while child.poll() is None:
-        assert find_stale(tmp_path) == []
-        seen += any(name.startswith(".pydurable") for name in os.listdir(tmp_path))
-    child.stdout.close()
+    assert child.stdout.readline() == "renaming\n"
+    assert len(leftovers(tmp_path)) == 1
+    assert find_stale(tmp_path) == []
+    child.communicate("\n")
     assert child.returncode == 0
-    assert seen > 0
     assert (tmp_path / "target").read_bytes() == b"new"
 
 
