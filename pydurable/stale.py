@@ -2,7 +2,7 @@
 
 Nothing is ever removed behind anybody's back: find_stale() tells, remove_stale() removes.  A
 temporary file is locked (flock) for as long as its writer lives, so that what nobody holds is
-what nobody will finish.
+what nobody will finish: but for the moment between its creation and its lock, in which it is empty.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from pydurable._native_replace import AnyPath
 
 # As csrc/replace.h has it: the second number is that of a member of a batch, whose leader is 0.
 _NAME = re.compile(r"\.pydurable-([0-9a-f]{32})(-[0-9a-f]{8})?\.tmp")
+_MAKING_S = 60.0
+"""For how long an empty file may be one whose writer has just made it and is about to lock it."""
+
 _UNLOCKABLE = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
@@ -35,7 +38,8 @@ def find_stale(directory: AnyPath) -> list[StaleFile]:
 
     directory: str, bytes or path-like.  Its subdirectories are not looked at.
 
-    A file that cannot be opened is left out, because nobody can tell.  On a filesystem without
+    A file that cannot be opened is left out, because nobody can tell; so is one that is empty and
+    less than a minute old, which its writer may be about to lock.  On a filesystem without
     locks each temporary file is listed: there the age is all there is to go by.
 
     Raises OSError if the directory cannot be read.
@@ -89,6 +93,8 @@ def _examined(folder: str, name: str, min_age: float | None) -> StaleFile | None
         # A change of the mode or the owner counts as well: it is among a writer's last steps.
         age = time.time() - max(facts.st_mtime, facts.st_ctime)
         if not stat.S_ISREG(facts.st_mode) or not _lock(fd):
+            return None
+        if not facts.st_size and age < _MAKING_S:
             return None
         if min_age is not None:
             if age < min_age:

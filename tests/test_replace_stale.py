@@ -8,12 +8,16 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import pytest
-from replace_support import NEW, OLD, checked_child, fault, leftovers, open_to_all
+from _patience import wait_until
+from replace_support import HOLD, NEW, OLD, checked_child, fault, leftovers, open_to_all
 
 from pydurable import find_stale, open_atomic, remove_stale, replace
+from pydurable._core import lib
 
 TOKEN = "0123456789abcdef" * 2
 SINGLE = f".pydurable-{TOKEN}.tmp"
@@ -50,6 +54,25 @@ def test_the_living_are_not(tmp_path: Path) -> None:
         assert remove_stale(tmp_path, min_age=0) == []
     assert find_stale(tmp_path) == []
     assert (tmp_path / "target").read_bytes() == NEW
+
+
+def test_one_that_is_being_made_is_not_stale(tmp_path: Path) -> None:
+    """Between its creation and its lock a file is empty, and left alone for a minute."""
+    with fault("LOCK", HOLD, mode="DELAY"), ThreadPoolExecutor(1) as pool:
+        replacing = pool.submit(replace, tmp_path / "target", NEW)
+        wait_until(lambda: lib.pd_fault_calls(lib.PD_CALL_LOCK), "the file is made")
+        (name,) = leftovers(tmp_path)
+        assert find_stale(tmp_path) == []
+        assert remove_stale(tmp_path, min_age=0) == []
+        lib.pd_fault_clear()
+        replacing.result()
+    assert (tmp_path / "target").read_bytes() == NEW
+    (tmp_path / name).touch()
+    assert find_stale(tmp_path) == []
+    later = time.time() + 61
+    with mock.patch.object(time, "time", return_value=later):
+        assert names(find_stale(tmp_path)) == [name]
+        assert names(remove_stale(tmp_path, min_age=0)) == [name]
 
 
 def test_the_lock_is_held_until_after_the_rename(tmp_path: Path) -> None:

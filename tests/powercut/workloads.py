@@ -9,6 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+from pydurable import StaleFile, find_stale, remove_stale, stale
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,12 @@ class Stage:
     def order(self, order: bytes) -> None:
         """Have the disk fail from now on, as disk.c says."""
         self.control.write_bytes(order)
+
+
+def leftovers(folder: Path, *, remove: bool = False) -> list[StaleFile]:
+    """Find what writers have left behind; none lives, so that no empty file is just being made."""
+    with mock.patch.object(stale, "_MAKING_S", 0.0):
+        return remove_stale(folder, min_age=0) if remove else find_stale(folder)
 
 
 class MissedFault(Exception):

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from pydurable import find_stale, sync_directory
+from pydurable import sync_directory
 from pydurable.logging import DurableHandler
 
-from .workloads import MissedFault, Stage, Workload
+from .workloads import MissedFault, Stage, Workload, leftovers
 from .workloads_append import LAST, line, parse_line
 
 STEPS = 200
@@ -242,7 +242,7 @@ def promises(facts: Sequence[Said]) -> tuple[Lines, Lines]:
 
 def files_of(root: Path) -> Iterator[bytes]:
     """What is in each of the files, the oldest first; no other file is there."""
-    stale = {Path(each.path).name for each in find_stale(root)}
+    stale = {Path(each.path).name for each in leftovers(root)}
     stems: dict[tuple[bool, str, int], dict[bool, bytes]] = {}
     for name in set(os.listdir(root)) - stale - {"lost+found"}:
         match = NAME.fullmatch(name)

@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydurable import (
-    find_stale,
     open_atomic,
-    remove_stale,
     rename,
     replace,
     replace_many,
     sync_directory,
 )
 
-from .workloads import Stage, Workload
+from .workloads import Stage, Workload, leftovers
 
 STEPS = 60
 NAMES = 4
@@ -138,10 +136,10 @@ def check_replaced(root: Path, facts: Sequence[Fact], dice: random.Random) -> No
     if not by_name:
         return
     others = {path.name for path in files.iterdir()} - set(by_name)
-    stale = {Path(found.path).name for found in find_stale(files)}
+    stale = {Path(found.path).name for found in leftovers(files)}
     assert others == stale, f"files that nobody wrote: {others - stale}"
     if dice.random() < 0.25:
-        remove_stale(files, min_age=0)
+        leftovers(files, remove=True)
         name = dice.choice(list(by_name))
         replace(files / name, content(name, 1_000_000))
         assert version_of(files / name) == 1_000_000
