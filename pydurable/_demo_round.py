@@ -15,7 +15,7 @@ import pydurable
 from pydurable._demo_child import REPORT, Acknowledgement
 
 # How long the child may take to come up and have its first record acknowledged.
-START_SECONDS = 4.0
+START_SECONDS = 20.0
 
 # Bounds the memory of the parent and the time of the check on a very fast disk.
 MAX_ACKNOWLEDGEMENTS = 200_000

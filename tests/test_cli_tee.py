@@ -223,13 +223,15 @@ def test_ctrl_c_ends_tee_while_its_reader_sleeps(tmp_path: Path) -> None:
     data = b"0123456\n" * (1 << 17)
     with command.start("tee", tmp_path / "log", stdin=subprocess.PIPE) as process:
         inlet = command.stream(process.stdin).fileno()
+        os.write(inlet, b"begin\n")
+        echoed = command.stream(process.stdout).readline()  # it is at work, past its start
         os.set_blocking(inlet, False)
         taken = 0
         while taken < len(data) and select.select([], [inlet], [], 1)[1]:
             taken += os.write(inlet, data[taken:])
         process.send_signal(signal.SIGINT)
         assert command.ended_quietly(process) == 130
-        echoed = command.stream(process.stdout).read()
+        echoed += command.stream(process.stdout).read()
     assert command.raw(tmp_path / "log").startswith(echoed)
 
 

@@ -155,7 +155,7 @@ def test_a_child_made_while_threads_commit(log_path: Path) -> None:
         thread.start()
 
     def child() -> None:
-        signal.alarm(20)  # a hang becomes a death
+        signal.alarm(60)  # a hang becomes a death
         with pytest.raises(ForkedError):
             log.commit(b"x")
         log.close()

@@ -65,8 +65,8 @@ def test_the_probe_takes_what_it_measured_to_be_fast(appending: bool, tmp_path: 
 
 
 def test_the_probe_ends_when_its_time_is_over(tmp_path: Path, faults: Faults) -> None:
-    """On a disk where a flush takes a tenth of a second it makes the least number of rounds."""
-    faults.delay("fdatasync", 100, times=0)
+    """On a disk where a flush takes most of that time it makes the least number of rounds."""
+    faults.delay("fdatasync", 300, times=0)
     chosen = probe(str(tmp_path), appending=True)
     faults.clear()
     if not chosen.lines:
