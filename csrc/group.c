@@ -32,7 +32,7 @@ bool pd_group_can_lead(struct pd_log *log)
            log->filling_seq - log->acked_seq < log->lanes;
 }
 
-bool pd_group_is_due(struct pd_log *log)
+bool pd_group_is_next(struct pd_log *log)
 {
     return pd_group_can_lead(log) &&
            (log->acked_seq == log->filling_seq || pd_group_filling(log)->callers >= log->expected);
@@ -73,9 +73,10 @@ void pd_log_poison_file(struct pd_log *log, int rc, const char *op)
 
 /* Acknowledge, in order, the batches that have landed.  Says for each slot how many threads are to
  * be woken, and returns whether there are any. */
-static bool settle(struct pd_log *log, uint32_t waiters[PD_SLOTS])
+static bool settle(struct pd_log *log, uint64_t flush_ns, uint32_t waiters[PD_SLOTS])
 {
     bool any = false;
+    uint32_t sent = 0;
     while (!log->poisoned && log->acked_seq < log->filling_seq) {
         const uint64_t index = log->acked_seq % PD_SLOTS;
         struct pd_slot *slot = &log->slots[index];
@@ -84,6 +85,7 @@ static bool settle(struct pd_log *log, uint32_t waiters[PD_SLOTS])
         log->written_lsn = slot->first_lsn + slot->count - 1;
         __atomic_store_n(&log->acked_seq, log->acked_seq + 1, __ATOMIC_RELEASE);
         __atomic_store_n(&log->expected, slot->callers, __ATOMIC_RELAXED);
+        sent += slot->callers;
         /* Those that wait find their batch acknowledged and leave the count alone. */
         waiters[index] = slot->waiters;
         any = any || slot->waiters;
@@ -93,6 +95,8 @@ static bool settle(struct pd_log *log, uint32_t waiters[PD_SLOTS])
         if (slot->buffer.capacity > 2 * log->batch_limit)
             pd_buffer_free(&slot->buffer);
     }
+    if (sent)
+        pd_hold_begin(log, sent, flush_ns);
     if (pd_log_is_durable_target(log) && log->written_lsn > log->durable_lsn) {
         __atomic_store_n(&log->durable_lsn, log->written_lsn, __ATOMIC_RELEASE);
         log->sink->publish(log);
@@ -105,7 +109,7 @@ static bool settle(struct pd_log *log, uint32_t waiters[PD_SLOTS])
 static struct pd_slot *hand_over(struct pd_log *log)
 {
     struct pd_slot *slot = pd_group_filling(log);
-    if (!pd_group_has_content(slot) || !pd_group_is_due(log))
+    if (!pd_group_has_content(slot) || !pd_group_is_next(log))
         return NULL;
     if (slot->waiters)
         return slot;
@@ -115,10 +119,10 @@ static struct pd_slot *hand_over(struct pd_log *log)
 
 /* Acknowledge what can be, and wake those concerned without the mutex: a thread that is woken
  * under it would only go back to sleep until it is free. */
-static void settle_and_wake(struct pd_log *log)
+static void settle_and_wake(struct pd_log *log, uint64_t flush_ns)
 {
     uint32_t waiters[PD_SLOTS] = {0};
-    const bool any = settle(log, waiters);
+    const bool any = settle(log, flush_ns, waiters);
     struct pd_slot *next = hand_over(log);
     if (!any && !next)
         return;
@@ -155,6 +159,7 @@ static bool seal(struct pd_log *log, struct pd_slot *slot)
     log->stats.batches++;
     log->stats.written_bytes += slot->size;
     log->filling_seq++;
+    pd_hold_end(log);
     struct pd_slot *next = pd_group_filling(log);
     next->used = 0;
     next->count = next->flags = next->payload_crc = next->callers = 0;
@@ -232,7 +237,7 @@ static void put(struct pd_log *log, struct pd_slot *slot, uint32_t lane)
         pd_log_poison_file(log, rc, written ? log->sink->syncing : log->sink->writing);
     else
         slot->landed = true;
-    settle_and_wake(log);
+    settle_and_wake(log, ended - begun);
 }
 
 void pd_group_lead(struct pd_log *log)

@@ -56,6 +56,7 @@ static int accept_entered(struct pd_log *log, const void *data, size_t size, uin
         rc = pd_group_accept(log, data, size, count);
     if (rc == PD_DONE) {
         pd_group_filling(log)->callers++;
+        pd_hold_came_back(log);
         *ticket = (struct pd_ticket){log->next_lsn - 1, log->filling_seq};
     }
     return rc;

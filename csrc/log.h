@@ -66,6 +66,16 @@ struct pd_slot {
     uint32_t released; /* threads whose batch is acknowledged, and that are to be woken; atomic */
 };
 
+/* Whether the filling batch waits for those who were sent home last, and whether that pays. */
+struct pd_hold {
+    uint32_t away;       /* how many of them have not committed again */
+    uint64_t back_by_ns; /* when they are late */
+    uint32_t trust;      /* the more, the oftener they came back in time */
+    uint64_t until_ns;   /* the batch waits until then, 0 if not at all, */
+    uint32_t callers;    /* or until so many commits travel in it */
+    uint64_t watched;    /* of which batch + 1 a thread sleeps no longer than that */
+};
+
 /* Where batches go: the segments of a log, or a plain file.  Everything else about group commit is
  * the same for both. */
 struct pd_sink {
@@ -146,7 +156,8 @@ struct pd_log {
     struct pd_error full; /* what it met */
     uint32_t expected; /* commits that the last acknowledged batch sent home, likely to come back;
                         * written under the mutex, atomically */
-    uint32_t awake;    /* threads that wait for their turn to go home; atomic */
+    struct pd_hold hold;
+    uint32_t awake; /* threads that wait for their turn to go home; atomic */
     uint64_t next_lsn;
     uint64_t written_lsn;
     uint64_t durable_lsn; /* read without the mutex, atomically */
@@ -211,10 +222,10 @@ enum { PD_RING_STOP, PD_RING_CLEARED };
 struct pd_slot *pd_group_filling(struct pd_log *log);
 bool pd_group_has_content(const struct pd_slot *slot);
 bool pd_group_can_lead(struct pd_log *log);
-/* Whether it should be led now.  With nothing in flight, always.  Beside a batch in flight it is
- * better to wait for those whom the last acknowledgement released and who are about to commit
- * again: two full batches in turn, and not a batch of one beside a batch of many. */
-bool pd_group_is_due(struct pd_log *log);
+/* Whether it should be led, now or after a hold.  With nothing in flight, always.  Beside a batch
+ * in flight it is better to wait for those whom the last acknowledgement released and who are about
+ * to commit again: two full batches in turn, and not a batch of one beside a batch of many. */
+bool pd_group_is_next(struct pd_log *log);
 void pd_group_lead(struct pd_log *log);
 /* Write the batch that found the disk full once more; there is one, and nobody is at it. */
 void pd_group_retry(struct pd_log *log);
@@ -261,8 +272,23 @@ int pd_log_sync_parent(const char *path);
 /* file.c: open the path on each lane, and once more. */
 int pd_file_open_all(struct pd_log *log, struct pd_segment_files *files, struct pd_error *error);
 
+/* hold.c; the mutex is held in all of them. */
+/* So many commits were sent home, by a flush that took so long. */
+void pd_hold_begin(struct pd_log *log, uint32_t sent, uint64_t flush_ns);
+/* A commit has joined the filling batch. */
+void pd_hold_came_back(struct pd_log *log);
+/* How much longer the filling batch is held; 0 if it is not. */
+uint64_t pd_hold_lasts_ns(struct pd_log *log);
+/* Somebody waits for more than a commit, or the batch has set out. */
+void pd_hold_end(struct pd_log *log);
+/* Of those who wait for a batch that is held, one sleeps no longer than that, to look after it
+ * then; whether it is this one. */
+bool pd_hold_watch(struct pd_log *log, uint64_t seq);
+/* It sleeps no longer, and may go. */
+void pd_hold_unwatch(struct pd_log *log, uint64_t seq);
+
 /* wait.c; the mutex is held on entry, and on return unless it says otherwise. */
-/* PD_DONE once batch seq is acknowledged, PD_WAITING after a slice. */
+/* PD_DONE once batch seq is acknowledged, PD_WAITING after a slice.  No batch is held for it. */
 int pd_group_wait(struct pd_log *log, uint64_t seq);
 /* The same as the end of a call: leaves the log and lets go of the mutex.  Who goes back to an
  * interpreter takes a turn. */

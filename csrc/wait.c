@@ -92,7 +92,10 @@ static int wait_for(struct pd_log *log, uint64_t seq, bool *held)
         if (refused < 0)
             return refused;
         struct pd_slot *slot = &log->slots[seq % PD_SLOTS];
-        if (seq == log->filling_seq && pd_group_is_due(log)) {
+        const bool next = seq == log->filling_seq && pd_group_is_next(log);
+        /* Asked once: between two looks at the clock the hold could end without a watch. */
+        const uint64_t hold_ns = next ? pd_hold_lasts_ns(log) : 0;
+        if (next && !hold_ns) {
             pd_group_lead(log);
             continue;
         }
@@ -102,7 +105,8 @@ static int wait_for(struct pd_log *log, uint64_t seq, bool *held)
         else if (now >= until)
             return PD_WAITING;
         slot->waiters++;
-        pd_wait_sleep(log, slot, until - now);
+        const bool watches = hold_ns && pd_hold_watch(log, seq);
+        pd_wait_sleep(log, slot, watches && hold_ns < until - now ? hold_ns : until - now);
         if (__atomic_load_n(&log->acked_seq, __ATOMIC_ACQUIRE) > seq) {
             *held = false;
             return PD_DONE;
@@ -110,12 +114,15 @@ static int wait_for(struct pd_log *log, uint64_t seq, bool *held)
         pthread_mutex_lock(&log->mutex);
         if (log->acked_seq <= seq)
             slot->waiters--;
+        if (watches)
+            pd_hold_unwatch(log, seq);
     }
 }
 
 int pd_group_wait(struct pd_log *log, uint64_t seq)
 {
     bool held;
+    pd_hold_end(log);
     int rc = wait_for(log, seq, &held);
     if (!held) {
         go_home(log, seq, false);

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SUITES = ["crc32c", "batch", "memory", "io", "recover", "stress", "darwin", "async"]
-SUITES += ["bell", "turns"]
+SUITES += ["bell", "turns", "hold"]
 STRICT = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wmissing-prototypes"]
 FLAGS = {
     "plain": ["-O2", "-Werror"],
@@ -100,17 +100,65 @@ def test_a_failing_claim_fails(build: Build, tmp_path: Path) -> None:
     assert done.returncode == 2
 
 
+BROKEN = {
+    "nobody wakes the next portion": (
+        "turns",
+        "wait.c",
+        "        count = release_some(&log->slots[(seq + i) % PD_SLOTS], count);\n",
+        "        return;\n",
+        "not so: pd_sys_now_ns() - begun < patience_ns",
+    ),
+    "the last to go looks at its own batch only": (
+        "turns",
+        "wait.c",
+        "(seq + i) % PD_SLOTS",
+        "seq % PD_SLOTS",
+        "not so: pd_sys_now_ns() - begun < patience_ns",
+    ),
+    "a hold that ends between two looks is not watched": (
+        "hold",
+        "wait.c",
+        "hold_ns && pd_hold_watch(log, seq)",
+        "hold_ns && pd_hold_lasts_ns(log) && pd_hold_watch(log, seq)",
+        "not so: pd_sys_now_ns() - begun < patience_ns",
+    ),
+    "nothing is ever held": (
+        "hold",
+        "hold.c",
+        "hold->until_ns = holds ? hold->back_by_ns : 0;",
+        "hold->until_ns = 0;",
+        "not so: together",
+    ),
+    "trust is never lost": (
+        "hold",
+        "hold.c",
+        "hold->trust > MISS ? hold->trust - MISS : 0",
+        "hold->trust",
+        "pd_hold_lasts_ns(log) is",
+    ),
+    "a sync is held as a commit is": (
+        "hold",
+        "wait.c",
+        "    bool held;\n    pd_hold_end(log);\n",
+        "    bool held;\n",
+        "not so: at_once > 0",
+    ),
+}
+
+
 @pytest.mark.long
-def test_a_crowd_that_is_left_behind_is_caught(tmp_path: Path) -> None:
-    """Threads are woken in portions; where the next portion never is, the test of it fails."""
-    wait = ROOT / "csrc" / "wait.c"
-    goes_on = "        count = release_some(&log->slots[(seq + i) % PD_SLOTS], count);\n"
-    assert wait.read_text().count(goes_on) == 1, "wait.c has changed: bring this test up to date"
-    broken, program, scratch = tmp_path / "wait.c", tmp_path / "c-tests", tmp_path / "scratch"
-    broken.write_text(wait.read_text().replace(goes_on, "        return;\n"))
-    core = [source for source in (ROOT / "csrc").glob("*.c") if source != wait]
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_wait_is_caught(case: str, tmp_path: Path) -> None:
+    """Where a thread is left behind, or held for nobody, the tests of it fail."""
+    suite, name, right, wrong, says = BROKEN[case]
+    source = ROOT / "csrc" / name
+    text = source.read_text()
+    assert text.count(right) == 1, f"{name} has changed: bring this test up to date"
+    broken, program, scratch = tmp_path / name, tmp_path / "c-tests", tmp_path / "scratch"
+    broken.write_text(text.replace(right, wrong))
+    core = [other for other in (ROOT / "csrc").glob("*.c") if other != source]
     compiled = _compile(["-std=c11"], [broken, *core, *(ROOT / "tests" / "c").glob("*.c")], program)
     assert compiled.returncode == 0, compiled.stderr
     scratch.mkdir()
-    done = subprocess.run([program, "turns", scratch], capture_output=True, text=True, timeout=300)
-    assert "not so: pd_sys_now_ns() - begun < patience_ns" in done.stderr
+    done = subprocess.run([program, suite, scratch], capture_output=True, text=True, timeout=300)
+    assert says in done.stderr

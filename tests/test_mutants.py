@@ -93,7 +93,7 @@ ACK_BEFORE_SYNC = Mutant(
             "        pthread_mutex_lock(&log->mutex);\n"
             "        slot->landed = true;\n"
             "        log->lane_busy[lane] = false;\n"
-            "        settle_and_wake(log);\n"
+            "        settle_and_wake(log, 0);\n"
             "        pthread_mutex_unlock(&log->mutex);\n"
             "        rc = pd_io_sync(fd, log->data_sync);\n"
             "    }\n",

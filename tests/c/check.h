@@ -46,5 +46,6 @@ extern const struct test async_tests[];
 extern const struct test darwin_tests[];
 extern const struct test bell_tests[];
 extern const struct test turns_tests[];
+extern const struct test hold_tests[];
 
 #endif

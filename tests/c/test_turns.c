@@ -1,6 +1,7 @@
 /* test_turns.c - coming home in turns: each is woken by another thread, and none by a clock. */
 #include "check.h"
 #include "log.h"
+#include "patience.h"
 #include "scratch.h"
 #include "sys.h"
 #include "turn.h"
@@ -9,11 +10,6 @@
 
 enum { THREADS = 128, ROUNDS = 60, SIZE = 64, SEGMENT = 256 * 1024 };
 
-/* A wait that nobody ends lasts this long here, where it would be over after a tenth of a second.
- */
-static const uint64_t patience_ns = 20000000000u;
-
-static const struct pd_sys_kind *true_kind;
 static struct pd_log *shared;
 
 /* Barriers are not everywhere. */
@@ -32,14 +28,6 @@ static void wait_for_all(uint64_t round)
     while (meeting.arrived < (round + 1) * THREADS)
         pthread_cond_wait(&meeting.changed, &meeting.mutex);
     pthread_mutex_unlock(&meeting.mutex);
-}
-
-static void wait_patiently(uint32_t *word, uint32_t seen, uint64_t ns)
-{
-    (void)ns;
-    const uint64_t begun = pd_sys_now_ns();
-    true_kind->word_wait(word, seen, patience_ns);
-    CHECK(pd_sys_now_ns() - begun < patience_ns);
 }
 
 static void *commit_in_turn(void *context)
@@ -66,20 +54,10 @@ static void *sync_beside(void *context)
     return NULL;
 }
 
-static struct pd_sys patient;
-static struct pd_sys_kind patient_kind;
-static const struct pd_sys *true_base;
-
 /* A log on which threads take turns, and of which no wait may end by itself. */
 static void begin_patiently(const char *path)
 {
-    true_base = pd_sys_base;
-    true_kind = true_base->kind;
-    patient_kind = *true_kind;
-    patient = *true_base;
-    patient_kind.word_wait = wait_patiently;
-    patient.kind = &patient_kind;
-    pd_sys_base = &patient;
+    patience_begin();
     pd_turns_use(true);
     shared = scratch_open(path, PD_TARGET_GROUP, SEGMENT);
 }
@@ -88,7 +66,7 @@ static void end_patiently(void)
 {
     scratch_close(shared);
     pd_turns_use(false);
-    pd_sys_base = true_base;
+    patience_end();
 }
 
 static void all_are_woken(void)

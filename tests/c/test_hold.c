@@ -1,0 +1,206 @@
+/* test_hold.c - a batch waits for those who come back, where they do, and for nobody else. */
+#include "check.h"
+#include "log.h"
+#include "patience.h"
+#include "scratch.h"
+#include "sys.h"
+
+enum { THREADS = 8, ROUNDS = 30, SIZE = 64, SEGMENT = 256 * 1024, TRIES = 20, MOMENTS = 2000 };
+
+static const uint64_t flush_ns = 25000000, hold_ns = 20000000;
+
+static struct pd_log *shared;
+static const struct pd_sys *true_table;
+
+static int sync_slowly(int fd)
+{
+    pd_sys_sleep_ns(flush_ns);
+    return true_table->fdatasync(fd);
+}
+
+static void *commit_in_a_loop(void *context)
+{
+    for (uint64_t i = 0; i < ROUNDS; i++)
+        (void)scratch_commit(shared, (uint64_t)(uintptr_t)context << 32 | i, SIZE);
+    return NULL;
+}
+
+/* How many batches it takes. */
+static uint64_t commit_together(void)
+{
+    struct pd_stats before, after;
+    pthread_t threads[THREADS];
+    pd_log_stats(shared, &before);
+    for (uintptr_t i = 0; i < THREADS; i++)
+        CHECK_EQUAL(pthread_create(&threads[i], NULL, commit_in_a_loop, (void *)i), 0);
+    for (int i = 0; i < THREADS; i++)
+        CHECK_EQUAL(pthread_join(threads[i], NULL), 0);
+    pd_log_stats(shared, &after);
+    CHECK_EQUAL(after.commits - before.commits, THREADS * ROUNDS);
+    return after.batches - before.batches;
+}
+
+/* Twice that many where the threads fall into two halves.  They may be late on a busy machine, and
+ * the first batches of all are not held. */
+static void a_loop_fills_batches(void)
+{
+    true_table = pd_sys;
+    struct pd_sys slow = *true_table;
+    slow.fdatasync = sync_slowly;
+    shared = scratch_open("loop", PD_TARGET_GROUP, SEGMENT);
+    pd_sys = &slow;
+    bool together = false;
+    for (int i = 0; i < TRIES && !together; i++)
+        together = commit_together() <= ROUNDS * 5 / 4;
+    pd_sys = true_table;
+    CHECK(together);
+    scratch_close(shared);
+}
+
+/* So many were sent home and are back; whether the next batch is held for others. */
+static bool come_back(struct pd_log *log, uint32_t count)
+{
+    pd_hold_begin(log, count, hold_ns);
+    for (uint32_t i = 0; i < count; i++)
+        pd_hold_came_back(log);
+    pd_hold_begin(log, 1, hold_ns);
+    pd_hold_came_back(log);
+    return pd_hold_lasts_ns(log) > 0;
+}
+
+/* Hold the filling batch for so many who are on their way.  On a busy machine the time may be over
+ * before anybody can look. */
+static void hold_for(struct pd_log *log, uint32_t count)
+{
+    bool held = false;
+    for (int i = 0; i < 1000 && !held; i++) {
+        (void)come_back(log, 3);
+        pd_hold_begin(log, count, hold_ns);
+        held = pd_hold_lasts_ns(log) > 0;
+    }
+    CHECK(held);
+}
+
+/* They were to be back a moment ago. */
+static void be_late(struct pd_log *log)
+{
+    pd_hold_begin(log, 2, hold_ns);
+    pd_hold_came_back(log);
+    log->hold.back_by_ns = 1;
+}
+
+static void only_who_comes_back_is_waited_for(void)
+{
+    struct pd_log *log = scratch_open("trust", PD_TARGET_GROUP, SEGMENT);
+    pthread_mutex_lock(&log->mutex);
+    CHECK(!come_back(log, 3));
+
+    /* Who has come in the meantime travels with them; when enough have joined nobody waits. */
+    pd_group_filling(log)->callers = 2;
+    hold_for(log, 3);
+    CHECK_EQUAL(log->hold.callers, 5);
+    pd_group_filling(log)->callers = 5;
+    CHECK_EQUAL(pd_hold_lasts_ns(log), 0);
+    pd_group_filling(log)->callers = 0;
+
+    hold_for(log, 3);
+    pd_hold_end(log);
+    CHECK_EQUAL(pd_hold_lasts_ns(log), 0);
+    hold_for(log, 3);
+    pd_hold_begin(log, 3, UINT64_MAX / 2); /* a flush that takes for ever */
+    CHECK(pd_hold_lasts_ns(log) <= hold_ns);
+    pd_hold_begin(log, 3, 1000); /* one of a microsecond */
+    CHECK_EQUAL(pd_hold_lasts_ns(log), 0);
+
+    hold_for(log, 3);
+    for (int i = 0; i < 3; i++)
+        be_late(log);
+    pd_hold_begin(log, 2, hold_ns);
+    CHECK_EQUAL(pd_hold_lasts_ns(log), 0);
+    log->hold.away = 0;
+    pthread_mutex_unlock(&log->mutex);
+    scratch_close(log);
+}
+
+static void some_targets_hold_nothing(void)
+{
+    static const int targets[] = {PD_TARGET_NONE, PD_TARGET_INTERVAL, PD_TARGET_EACH};
+    static const char *const paths[] = {"none", "interval", "each"};
+    for (int i = 0; i < 3; i++) {
+        struct pd_log *log = scratch_open(paths[i], targets[i], SEGMENT);
+        pthread_mutex_lock(&log->mutex);
+        for (int n = 0; n < 100; n++)
+            CHECK(!come_back(log, 3));
+        pthread_mutex_unlock(&log->mutex);
+        scratch_close(log);
+    }
+}
+
+/* For some who do not come. */
+static void hold_in_vain(struct pd_log *log)
+{
+    pthread_mutex_lock(&log->mutex);
+    hold_for(log, 5);
+    pthread_mutex_unlock(&log->mutex);
+}
+
+static void who_waits_in_vain_goes_alone(void)
+{
+    patience_begin();
+    struct pd_log *log = scratch_open("alone", PD_TARGET_GROUP, SEGMENT);
+    for (uint64_t i = 0; i < 10; i++) {
+        hold_in_vain(log);
+        (void)scratch_commit(log, i, SIZE);
+    }
+    scratch_close(log);
+    patience_end();
+}
+
+/* Whoever finds the batch held either watches it or leads it, also where the hold ends at that very
+ * moment. */
+static void a_hold_may_end_at_any_moment(void)
+{
+    patience_begin();
+    struct pd_log *log = scratch_open("moment", PD_TARGET_GROUP, SEGMENT);
+    for (uint64_t i = 0; i < MOMENTS; i++) {
+        pthread_mutex_lock(&log->mutex);
+        log->hold.callers = 5;
+        log->hold.until_ns = pd_sys_now_ns() + i;
+        pthread_mutex_unlock(&log->mutex);
+        (void)scratch_commit(log, i, SIZE);
+    }
+    scratch_close(log);
+    patience_end();
+}
+
+/* Unless the keeper is awake, and takes the batch before the sync can. */
+static void a_sync_is_not_held(void)
+{
+    patience_begin();
+    struct pd_log *log = scratch_open("sync", PD_TARGET_GROUP, SEGMENT);
+    int at_once = 0;
+    for (int i = 0; i < TRIES; i++) {
+        hold_in_vain(log);
+        const uint64_t waits = patience_waits();
+        struct pd_ticket accepted, ticket = {0, 0};
+        CHECK_EQUAL(pd_log_accept(log, "accepted", 8, 0, 0, &accepted), PD_DONE);
+        CHECK_EQUAL(pd_log_sync(log, 0, &ticket), PD_DONE);
+        CHECK_EQUAL(ticket.lsn, accepted.lsn);
+        at_once += patience_waits() == waits;
+    }
+    CHECK(at_once > 0);
+    scratch_close(log);
+    patience_end();
+}
+
+const struct test hold_tests[] = {
+    {"those who commit in a loop travel together", a_loop_fills_batches},
+    {"a batch is held for those who come back in time, and for no others",
+     only_who_comes_back_is_waited_for},
+    {"where no commit waits for the disk, or for others, no batch is held",
+     some_targets_hold_nothing},
+    {"a batch that is held in vain sets out when the time is over", who_waits_in_vain_goes_alone},
+    {"a hold that ends at any moment leaves nobody behind", a_hold_may_end_at_any_moment},
+    {"a sync does not wait for those who may come back", a_sync_is_not_held},
+    {NULL, NULL},
+};
