@@ -16,8 +16,9 @@ enum { LOCK_BYTES = 4096 };
 enum { WORD_MAGIC, WORD_PID, WORD_DURABLE, WORD_OLDEST, WORD_UUID_LOW, WORD_UUID_HIGH };
 
 /* A reader that asks whether a writer is alive holds a shared lock for an instant, which must not
- * turn a writer away. */
-enum { TRIES = 40, TRY_NS = 1000000 };
+ * turn a writer away, even if the machine has taken the processor from the reader just then.  Who
+ * meets a writer as often as that does not wait any longer. */
+enum { TRIES = 10000, TRIES_WRITER = 40, TRY_NS = 1000000 };
 
 static int map_page(struct pd_lock *lock, bool writable)
 {
@@ -45,13 +46,15 @@ static int materialize(int fd)
     return n < 0 ? (int)n : pd_io_write(fd, page, sizeof page, 0);
 }
 
-static int take_exclusive(int fd)
+static int take_exclusive(const struct pd_lock *lock)
 {
     int rc = 0;
-    for (int i = 0; i < TRIES; i++) {
-        rc = pd_io_lock(fd, PD_LOCK_EXCLUSIVE);
+    int writers = 0;
+    for (int tries = 0; tries < TRIES && writers < TRIES_WRITER; tries++) {
+        rc = pd_io_lock(lock->fd, PD_LOCK_EXCLUSIVE);
         if (rc != -EWOULDBLOCK)
             break;
+        writers += pd_lock_writer_alive(lock) > 0;
         pd_sys_sleep_ns(TRY_NS);
     }
     return rc;
@@ -76,7 +79,7 @@ int pd_lock_take(struct pd_lock *lock, int dir, struct pd_error *error)
     lock->fd = pd_io_open(dir, lock_name, O_RDWR | O_CREAT, 0);
     if (lock->fd < 0)
         return pd_error_os(error, lock->fd, op, lock_name);
-    int rc = take_exclusive(lock->fd);
+    int rc = take_exclusive(lock);
     if (rc == -EWOULDBLOCK) {
         refuse(lock, error);
     } else {

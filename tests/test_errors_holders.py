@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import struct
 import threading
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from _faults import Faults
+from _patience import wait_until
 from _processes import check_python, start_python
 from _scenario import open_log, record
 
@@ -90,6 +94,21 @@ for _ in range(3000):
             with Log(log_path) as log:
                 log.commit(b"x")
         process.kill()
+
+
+def test_a_reader_that_is_held_up_does_not_turn_a_writer_away(
+    log_path: Path, faults: Faults
+) -> None:
+    """A reader may lose the processor while it asks: whoever opens the log waits for it."""
+    Log(log_path).close()
+    with open(log_path / "LOCK", "rb") as reader, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        faults.count()
+        opening = pool.submit(Log, log_path)
+        wait_until(lambda: opening.done() or faults.calls("lock") > 200, "many tries")
+        assert not opening.done()
+        fcntl.flock(reader, fcntl.LOCK_UN)
+        opening.result().close()
 
 
 def _in_child(body: Callable[[], None]) -> int:
