@@ -14,7 +14,7 @@ from pydurable import CorruptionError, DurableError, LockedError, __version__
 from pydurable import _cli_output as output
 from pydurable._cli_bench import add_bench
 
-GOOD, DAMAGED, USAGE, INTERRUPTED = 0, 1, 2, 130
+GOOD, DAMAGED, INTERRUPTED = 0, 1, 130
 
 DEMO_LAYERS = "demo layers"
 

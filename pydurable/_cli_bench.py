@@ -13,8 +13,8 @@ def add_bench(commands: Any) -> None:
     bench = commands.add_parser(
         "bench",
         help=summary,
-        description=summary.capitalize() + ": 1, 8 and 64 threads, appending beside a busy "
-        "thread, replacing files.  Some four minutes; the files go away again.",
+        description=f"{summary[0].upper()}{summary[1:]}: 1, 8 and 64 threads, appending beside a "
+        "busy thread, replacing files.  Some four minutes; the files go away again.",
     )
     bench.add_argument(
         "path", metavar="PATH", nargs="?", default=".", help="directory on the disk (default: here)"

@@ -232,7 +232,6 @@ def durable_lines_are_there(state: Path, facts: list[str]) -> None:
 
 def log_and_rotate(path: Path, note) -> None:
     """Lines that wait, through rotations with retention and compression."""
-    # The keeper would do at any time what is recorded here.
     with durable(path, sync_level=logging.INFO, max_bytes=40, compress="gzip") as (handler, logger):
         for number in range(20):
             logger.info("line %04d", number)

@@ -1,6 +1,6 @@
 """After a power cut at any moment every promise of the log is kept.
 
-Real runs of the log are recorded call by call; the simulated disk of _disk.py says what a cut may
+Real runs of the log are recorded call by call; pydurable/_simulated_disk.py says what a cut may
 leave at each moment.  A failure names its seed and keeps the state; PYDURABLE_SEED repeats the
 dice, though not the scheduling of threads.
 """

@@ -5,8 +5,10 @@ The files, each building on those before it:
 - ``disk.c``: the disk that remembers everything; ``kernel.py``: mounts and loop devices.
 - ``recording.py``: its log as Python objects; ``states.py``: what a power cut could leave of it.
 - ``filesystems.py``: ext4, xfs and btrfs; ``session.py``: record a writer on one of them.
-- ``workloads*.py``, ``naive.py``: writers and what must hold after a cut; ``writer.py`` runs one.
-- ``laboratory.py``: cut, mount, check; ``crew.py``: several of them; ``__main__.py``: the command.
+- ``workloads*.py``, ``naive.py``: writers and what must hold after a cut; ``catalogue.py`` names
+  them, ``writer.py`` runs one.
+- ``laboratory.py``: cut, mount, check; ``crew.py``: several of them; ``campaign.py``: until enough
+  states are checked; ``requirements.py``: what that needs; ``__main__.py``: the command.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ BTRFS_IOC_FORGET_DEV = 0x50009405
 BTRFS_ARGUMENTS = struct.Struct("=q4088s")
 
 PATIENCE_S = 900
-"""Longer than anybody stops a run to have the machine for himself."""
+"""How long the kernel may take for anything, also where a run is stopped for a while."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
