@@ -16,11 +16,6 @@ from _processes import check_python
 from pydurable import AppendFile, ClosedError, PoisonedError
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "app.log"
-
-
 @pytest.mark.parametrize("sync", ["none", "interval", "group", "each"])
 @pytest.mark.parametrize("ring", [True, False])
 def test_every_call_does_what_the_plain_one_does(path: Path, sync: str, ring: bool) -> None:

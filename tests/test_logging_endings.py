@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import logging
 import signal
-from pathlib import Path
 
 import pytest
 from _processes import check_python
 from logging_support import descriptors, durable, lines, logger_with
 
 from pydurable.logging import DurableHandler
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "app.log"
 
 
 def test_a_record_after_close_is_not_lost(path):

@@ -26,11 +26,6 @@ from pydurable._simulated_replay import Replay
 from pydurable.logging import DurableHandler
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "app.log"
-
-
 def one_line(capsys) -> str:
     """What was written to standard error, which is to be one line."""
     text = capsys.readouterr().err

@@ -11,17 +11,11 @@ import queue
 import stat
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from logging_support import descriptors, durable, lines, logger_with, record
 
 from pydurable.logging import DurableHandler
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "app.log"
 
 
 @pytest.fixture

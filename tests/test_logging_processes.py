@@ -23,12 +23,6 @@ from logging_support import (
 
 from pydurable.logging import DurableHandler
 
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "app.log"
-
-
 WRITER = """
 import logging, sys
 from pydurable.logging import DurableHandler

@@ -30,11 +30,6 @@ from pydurable._schedule import Schedule
 from pydurable.logging import DurableHandler
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "app.log"
-
-
 def at(text: str) -> float:
     """A moment of local time in seconds since the epoch."""
     return time.mktime(time.strptime(text, "%Y-%m-%d %H:%M:%S"))
@@ -159,7 +154,6 @@ def test_a_quiet_file_is_set_aside_too(path):
 
 def test_size_and_time_together(path):
     """Files of one period that are full are numbered."""
-    os.environ.setdefault("TZ", "")
     with durable(path, when="midnight", max_bytes=10) as (_, logger):
         for number in range(3):
             logger.info("line %04d", number)
@@ -174,7 +168,6 @@ def test_size_and_time_together(path):
 
 def test_compression(path):
     """What was set aside becomes a whole .gz, with the mode and the time of the plain file."""
-    os.umask(os.umask(0o022))
     with durable(path, max_bytes=2000, compress="gzip", mode=0o640) as (handler, logger):
         for number in range(1000):
             logger.info("line %04d", number)

@@ -10,14 +10,6 @@ import pytest
 
 from pydurable import AlignedBuffer, open_atomic, replace
 
-TOKEN = "0123456789abcdef" * 2
-SINGLE = f".pydurable-{TOKEN}.tmp"
-LEADER = f".pydurable-{TOKEN}-00000000.tmp"
-MEMBER = f".pydurable-{TOKEN}-0000002a.tmp"
-
-
-# AlignedBuffer
-
 
 @pytest.mark.parametrize("size", [1, 4095, 4096, 5000, 1 << 20])
 @pytest.mark.parametrize("alignment", [None, 1, 512, 4096])

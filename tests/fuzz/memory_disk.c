@@ -15,32 +15,19 @@
 enum { DESCRIPTORS = 256, FIRST_DESCRIPTOR = 100000, DIRECTORY = -1, FREE = -2 };
 
 struct memory_file memory_files[MEMORY_FILES_MAX];
-void (*memory_disk_pause)(void);
-bool memory_disk_loses_syncs;
 
 static int open_files[DESCRIPTORS]; /* index of a file, DIRECTORY or FREE */
 static bool ready;
 
-static void pause_here(void)
-{
-    if (memory_disk_pause)
-        memory_disk_pause();
-}
-
-static void reserve(uint8_t **bytes, uint64_t *capacity, uint64_t size)
-{
-    if (size <= *capacity)
-        return;
-    uint8_t *larger = realloc(*bytes, size);
-    if (!larger)
-        abort();
-    *bytes = larger;
-    *capacity = size;
-}
-
 void memory_disk_resize(struct memory_file *file, uint64_t size)
 {
-    reserve(&file->data, &file->capacity, size);
+    if (size > file->capacity) {
+        uint8_t *larger = realloc(file->data, size);
+        if (!larger)
+            abort();
+        file->data = larger;
+        file->capacity = size;
+    }
     if (size > file->size)
         memset(file->data + file->size, 0, size - file->size);
     file->size = size;
@@ -50,7 +37,7 @@ void memory_disk_clear(void)
 {
     for (int i = 0; i < MEMORY_FILES_MAX; i++) {
         memory_files[i].name[0] = '\0';
-        memory_files[i].size = memory_files[i].durable_size = 0;
+        memory_files[i].size = 0;
     }
     for (int i = 0; i < DESCRIPTORS; i++)
         open_files[i] = FREE;
@@ -82,7 +69,7 @@ struct memory_file *memory_disk_make(const char *name, uint64_t size)
         if (file->name[0] || is_open(i))
             continue;
         strcpy(file->name, name);
-        file->size = file->durable_size = 0;
+        file->size = 0;
         memory_disk_resize(file, size);
         return file;
     }
@@ -146,7 +133,6 @@ static ssize_t memory_read(int fd, void *data, size_t size, int64_t offset)
 
 static ssize_t memory_write(int fd, const void *data, size_t size, int64_t offset)
 {
-    pause_here();
     struct memory_file *file = file_of(fd);
     if ((uint64_t)offset + size > file->size)
         memory_disk_resize(file, (uint64_t)offset + size);
@@ -154,31 +140,9 @@ static ssize_t memory_write(int fd, const void *data, size_t size, int64_t offse
     return (ssize_t)size;
 }
 
-/* A sync covers what was written before it began, and is durable when it ends: the files here are
- * small enough to be copied as they were at the beginning. */
 static int memory_sync(int fd)
 {
-    if (open_files[fd - FIRST_DESCRIPTOR] == DIRECTORY)
-        return 0;
-    struct memory_file *file = file_of(fd);
-    uint8_t *before = malloc(file->size ? file->size : 1);
-    if (!before)
-        abort();
-    const uint64_t size = file->size;
-    memcpy(before, file->data, size);
-    pause_here();
-    if (!memory_disk_loses_syncs) {
-        /* Of two syncs that overlap, the one that began first must not take back the other's. */
-        reserve(&file->durable, &file->durable_capacity, size);
-        if (size > file->durable_size)
-            memset(file->durable + file->durable_size, 0, size - file->durable_size);
-        for (uint64_t i = 0; i < size; i++)
-            if (before[i])
-                file->durable[i] = before[i];
-        if (size > file->durable_size)
-            file->durable_size = size;
-    }
-    free(before);
+    (void)fd;
     return 0;
 }
 

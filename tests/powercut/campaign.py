@@ -32,10 +32,6 @@ class Tally:
     def violations(self) -> list[str]:
         return [violation for outcome in self.outcomes for violation in outcome.violations]
 
-    @property
-    def complete(self) -> bool:
-        return all(self.distinct(name) >= count for name, count in self.wanted.items())
-
 
 def jobs_for(filesystem: str, states: int, seed: int) -> Iterator[Job]:
     """An endless row of jobs, each workload in its turn and each time with another seed."""

@@ -156,7 +156,7 @@ def test_superblocks_are_not_torn():
     assert counts == {0, 8}
 
 
-def test_facts_hold_from_their_mark_on(monkeypatch: pytest.MonkeyPatch):
+def test_facts_hold_from_their_mark_on():
     """A cut before a mark knows nothing of it, one after it does, and inherited facts are first."""
     mark = Entry(Kind.MARK, 0, 0, 0, b"as it is")
     cut = Cut(Recording(EMPTY, [begin(1, 0, sectors("a")), mark], ["before"]))
