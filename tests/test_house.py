@@ -18,8 +18,11 @@ PYTHON_FILES = [
     path
     for folder in ("pydurable", "tests", "bench", "examples", "csrc", "docs")
     for path in sorted((ROOT / folder).rglob("*.py"))
+] + sorted(ROOT.glob("*.py"))
+C_PROGRAMS = [
+    path for folder in ("tests", "bench") for path in sorted((ROOT / folder).rglob("*.[ch]"))
 ]
-SOURCES = [*PYTHON_FILES, *C_FILES, *sorted((ROOT / "tests" / "c").glob("*.[ch]"))]
+SOURCES = [*PYTHON_FILES, *C_FILES, *C_PROGRAMS]
 
 
 def drawn_layers() -> list[list[str]]:
