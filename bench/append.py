@@ -18,15 +18,15 @@ import queue
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.latency import Histogram
-from bench.machine import facts
+from .company import company
+from .latency import Histogram
+from .machine import facts
 
 LINE = b"x" * 99 + b"\n"
 TEXT = LINE[:-1].decode()
@@ -140,13 +140,6 @@ ROWS: dict[str, Callable[[Path], Row]] = {
 NEEDS = {"picologging": "picologging", "loguru": "loguru"}
 
 
-def _spin(stop: threading.Event) -> None:
-    number = 0
-    while not stop.is_set():
-        for _ in range(1000):
-            number += 1
-
-
 def time_calls(call: Call, seconds: float, most: int) -> list[int]:
     """Nanoseconds of each call, about as many as fit into the time."""
     clock = time.perf_counter_ns
@@ -164,17 +157,11 @@ def time_calls(call: Call, seconds: float, most: int) -> list[int]:
 
 def measure(name: str, busy: int, seconds: float) -> Histogram:
     """One row beside so many busy threads, in this process."""
-    stop = threading.Event()
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER")) as folder:
         row = ROWS[name](Path(folder))
-        others = [threading.Thread(target=_spin, args=(stop,)) for _ in range(busy)]
-        for other in others:
-            other.start()
-        time_calls(row.call, seconds / 10, 1000)
-        times = time_calls(row.call, seconds, 400_000)
-        stop.set()
-        for other in others:
-            other.join()
+        with company(busy):
+            time_calls(row.call, seconds / 10, 1000)
+            times = time_calls(row.call, seconds, 400_000)
         row.close()
     return Histogram.of(times)
 

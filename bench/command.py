@@ -169,7 +169,7 @@ def show(document: dict[str, Any]) -> None:
         (
             line["what"] + (f", {line['files_at_once']} files" * (line["files_at_once"] > 1)),
             f"{median(line['rounds']) * 1e6:,.0f}",
-            compare.spread_text(line["times_faster"]) if line["times_faster"] else "",
+            report.spread_text(line["times_faster"]) if line["times_faster"] else "",
         )
         for line in document["replace"]
     ]

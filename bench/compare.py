@@ -22,11 +22,6 @@ class Change:
     greatest: float
 
 
-def spread_text(spread: dict[str, float]) -> str:
-    """Write median, least and greatest."""
-    return f"{spread['median']:.2f} ({spread['min']:.2f}-{spread['max']:.2f})"
-
-
 def _change(what: str, ours: bool, old: list[float], new: list[float]) -> Change | None:
     """Compare rates: the spread is what the extremes of both runs allow."""
     if not old or not new or min(*old, *new) <= 0:
@@ -66,7 +61,7 @@ def show(old: dict[str, Any], new: dict[str, Any], limit_percent: float) -> int:
         is_worse = change.ours and change.median < 1 - limit_percent / 100
         worse += is_worse
         ratio = {"median": change.median, "min": change.least, "max": change.greatest}
-        rows.append((change.what, spread_text(ratio), "SLOWER" if is_worse else ""))
+        rows.append((change.what, report.spread_text(ratio), "SLOWER" if is_worse else ""))
     title = f"Against the run of {old['facts'].get('date', 'an unknown date')}: rate, new by old"
     report.show(report.Table(title, ("what", "median (least-greatest)", ""), rows))
     for name in ("processor", "kernel", "filesystem", "python"):

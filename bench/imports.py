@@ -15,7 +15,7 @@ import sysconfig
 import time
 from statistics import median
 
-from bench import ROOT
+from . import ROOT
 
 GOAL_MS = 15
 BARE = "pass"

@@ -1,3 +1,4 @@
+/* measure.c - samples of commits, and the window in which they count: see measure.h. */
 #define _GNU_SOURCE
 #include "measure.h"
 

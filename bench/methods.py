@@ -149,8 +149,8 @@ def show(results: list[dict[str, Any]]) -> bool:
                 result["filesystem"],
                 result["taken"],
                 result["best"],
-                f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})",
-                f"{seconds['median']:.2f} ({seconds['min']:.2f}-{seconds['max']:.2f})",
+                report.spread_text(ratio),
+                report.spread_text(seconds),
             )
         )
     report.show(report.Table("What auto takes, against the best method by hand", heads, rows))

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import ROOT
-from bench.cells import Cell, size_text
+from . import ROOT
+from .cells import Cell, size_text
 
 BEGIN, END = "<!-- speed: begin (python -m bench.readme --write) -->\n", "<!-- speed: end -->\n"
 SIZE = 64

@@ -59,7 +59,7 @@ def ratios(ours: list[float], theirs: list[float]) -> tuple[float, str]:
     """Return the median of the rounds' ratios, and the text of it with least and greatest."""
     found = spread([a / b for a, b in zip(ours, theirs, strict=True)])
     assert found is not None
-    return found["median"], f"{found['median']:.2f} ({found['min']:.2f}-{found['max']:.2f})"
+    return found["median"], report.spread_text(found)
 
 
 def measure_one(folder: Path, kind: str, cases: list[Case], args: argparse.Namespace) -> list[Line]:

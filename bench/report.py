@@ -89,8 +89,8 @@ def cell_table(title: str, rows: list[dict[str, Any]]) -> Table:
             (
                 row["contender"],
                 f"{row['commits_per_second']:,.0f}",
-                _ratio(row["against_floor"]),
-                _ratio(row["against_best_python"]),
+                spread_text(row["against_floor"]),
+                spread_text(row["against_best_python"]),
                 *(_time(row[name]) for name in ("p50_us", "p99_us", "p99.9_us")),
             )
             for row in rows
@@ -127,7 +127,8 @@ def goal_table(outcomes: list[Outcome], what: str = "pydurable's group commit") 
     return Table("Goals", (what, "goal", "reached", ""), rows)
 
 
-def _ratio(spread: dict[str, float] | None) -> str:
+def spread_text(spread: dict[str, float] | None) -> str:
+    """Write median, least and greatest, or a dash where nothing was measured."""
     if spread is None:
         return "-"
     return f"{spread['median']:.2f} ({spread['min']:.2f}-{spread['max']:.2f})"
