@@ -65,9 +65,7 @@ def _latencies(axes: Any, entries: list[dict[str, Any]]) -> None:
         ylabel="share that takes longer",
         title="Latency",
     )
-    axes.grid(alpha=0.3)
-    if axes.lines:
-        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+    _finish(axes)
 
 
 def _throughput(axes: Any, entries: list[dict[str, Any]]) -> None:
@@ -91,6 +89,11 @@ def _throughput(axes: Any, entries: list[dict[str, Any]]) -> None:
     ticks = sorted({n for rates in lines.values() for n in rates})
     axes.set_xticks(ticks, [str(n) for n in ticks])
     axes.set_xticks([], minor=True)
+    _finish(axes)
+
+
+def _finish(axes: Any) -> None:
+    """A grid, and beside the axes what each line is."""
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))

@@ -247,16 +247,22 @@ def test_repair_leaves_a_good_log_alone(log: Path) -> None:
 # ---- errors, usage, pipes, Ctrl-C
 
 
-@pytest.mark.parametrize("name", ["dump", "verify", "repair"])
-@pytest.mark.parametrize("kind", ["missing", "file", "folder"])
-def test_what_is_no_log_is_named(tmp_path: Path, name: str, kind: str) -> None:
-    """A path that is nothing, a file, or some folder gets one line that names it, and code 1."""
+def no_log(tmp_path: Path, kind: str) -> Path:
+    """A path at which there is a file, a folder with a file of somebody's, or nothing."""
     path = tmp_path / "place"
     if kind == "file":
         path.write_bytes(b"not a log")
     elif kind == "folder":
         path.mkdir()
         (path / "letter.txt").write_bytes(b"not a log")
+    return path
+
+
+@pytest.mark.parametrize("name", ["dump", "verify", "repair"])
+@pytest.mark.parametrize("kind", ["missing", "file", "folder"])
+def test_what_is_no_log_is_named(tmp_path: Path, name: str, kind: str) -> None:
+    """A path that is nothing, a file, or some folder gets one line that names it, and code 1."""
+    path = no_log(tmp_path, kind)
     done = command.run(name, path)
     assert (done.returncode, done.stdout) == (1, b"")
     assert str(path) in command.one_line(done.stderr)
@@ -265,13 +271,8 @@ def test_what_is_no_log_is_named(tmp_path: Path, name: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["file", "folder", "no parent"])
 def test_tee_makes_no_log_where_none_belongs(tmp_path: Path, kind: str) -> None:
     """tee says no to a file, a folder with other things in it, and a missing parent."""
-    path = tmp_path / "place"
-    if kind == "file":
-        path.write_bytes(b"not a log")
-    elif kind == "folder":
-        path.mkdir()
-        (path / "letter.txt").write_bytes(b"not a log")
-    else:
+    path = no_log(tmp_path, kind)
+    if kind == "no parent":
         path = path / "log"
     done = command.run("tee", path, input=b"line\n")
     assert (done.returncode, done.stdout) == (1, b"")

@@ -83,15 +83,19 @@ def checked(tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Check a copy of the program elsewhere, as a user of the installed package would."""
     copy = tmp_path / "program.py"
     shutil.copy(PROGRAM, copy)
-    environment = {**os.environ, "MYPYPATH": str(PACKAGE.parent)}
     # An editable installation is found by a hook that type checkers do not run.
     (tmp_path / "pyrightconfig.json").write_text(
         f'{{"typeCheckingMode": "strict", "extraPaths": ["{PACKAGE.parent}"]}}'
     )
+    return run_checker(copy, *command)
+
+
+def run_checker(program: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a type checker on a program outside the source tree."""
     return subprocess.run(
-        [sys.executable, "-m", *command, "program.py"],
-        cwd=tmp_path,
-        env=environment,
+        [sys.executable, "-m", *command, program.name],
+        cwd=program.parent,
+        env={**os.environ, "MYPYPATH": str(PACKAGE.parent)},
         capture_output=True,
         text=True,
         timeout=300,
@@ -126,16 +130,7 @@ def mistaken(tmp_path: Path, *command: str) -> list[str]:
     """The names of the errors that a checker finds in a program with a mistake."""
     program = tmp_path / "mistaken.py"
     program.write_text('import pydurable\nprint(pydurable.Log("log").commit(b"") + "text")\n')
-    environment = {**os.environ, "MYPYPATH": str(PACKAGE.parent)}
-    done = subprocess.run(
-        [sys.executable, "-m", *command, program.name],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run_checker(program, *command)
     return re.findall(r"error: .*[\[(]([\w-]+)[\])]$", done.stdout, re.MULTILINE)
 
 

@@ -15,14 +15,6 @@
 char fuzz_verdict[FUZZ_VERDICT_BYTES];
 volatile uint32_t fuzz_sink;
 
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
 enum { BEFORE = 9 };
 
 static bool batch(const uint8_t *data, uint64_t offset, bool right)

@@ -18,14 +18,6 @@
 char fuzz_verdict[FUZZ_VERDICT_BYTES];
 volatile uint32_t fuzz_sink;
 
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
 /* Without a forgery nothing comes back that was not written. */
 static void check_record(const struct program *program, uint64_t lsn, const uint8_t *data,
                          size_t size)
