@@ -201,6 +201,13 @@ static void pass_on(struct pd_log *log)
         pd_wait_hand_over(next);
 }
 
+int pd_group_write(const struct pd_log *log, int fd, const struct pd_slot *slot, size_t *done)
+{
+    const void *bytes = slot->buffer.bytes;
+    return log->writes_through ? pd_io_write_through(fd, bytes, slot->size, slot->offset, done)
+                               : pd_io_write_counted(fd, bytes, slot->size, slot->offset, done);
+}
+
 /* Write a sealed batch and force it out as the target says. */
 static void put(struct pd_log *log, struct pd_slot *slot, uint32_t lane)
 {

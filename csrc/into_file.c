@@ -90,7 +90,7 @@ static int write_locked(struct pd_log *log, int fd, struct pd_slot *slot)
      * after that its ring knows whether the batch is there. */
     pd_intent_begin(log, slot);
     pd_ring_note(log, slot);
-    rc = pd_io_write_counted(fd, slot->buffer.bytes, slot->size, slot->offset, &done);
+    rc = pd_group_write(log, fd, slot, &done);
     if (rc == 0) {
         pd_intent_end(log);
         return 0;

@@ -60,8 +60,8 @@ static void seal(struct pd_log *log, struct pd_slot *slot)
 
 static int write_batch(struct pd_log *log, int fd, struct pd_slot *slot)
 {
-    (void)log;
-    return pd_io_write(fd, slot->buffer.bytes, slot->size, slot->offset);
+    size_t done;
+    return pd_group_write(log, fd, slot, &done);
 }
 
 static void publish(struct pd_log *log)

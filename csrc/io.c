@@ -103,29 +103,48 @@ int pd_io_allocate(int fd, uint64_t size)
     return rc;
 }
 
+/* Whether the turn has to be given back. */
+static bool take_turn(int fd)
+{
+    int turn;
+    PD_RETRY(turn, pd_sys_take_turn(fd));
+    return turn > 0;
+}
+
+static int sync_once(int fd, int data_sync)
+{
+    switch (data_sync) {
+    case PD_SYNC_FSYNC:
+        return pd_sys->fsync(fd);
+    case PD_SYNC_FULL:
+        return pd_sys->fullfsync(fd);
+    case PD_SYNC_BARRIER:
+        return pd_sys->barrier(fd);
+    default:
+        return pd_sys->fdatasync(fd);
+    }
+}
+
 int pd_io_sync(int fd, int data_sync)
 {
+    if (data_sync == PD_SYNC_NOTHING)
+        return 0;
+    const bool turn = take_turn(fd);
     /* EINTR comes before the flush has begun to report on pages, so that it alone may be
      * repeated. */
     int rc;
-    do {
-        switch (data_sync) {
-        case PD_SYNC_NOTHING:
-            return 0;
-        case PD_SYNC_FSYNC:
-            rc = pd_sys->fsync(fd);
-            break;
-        case PD_SYNC_FULL:
-            rc = pd_sys->fullfsync(fd);
-            break;
-        case PD_SYNC_BARRIER:
-            rc = pd_sys->barrier(fd);
-            break;
-        default:
-            rc = pd_sys->fdatasync(fd);
-            break;
-        }
-    } while (rc == -EINTR);
+    PD_RETRY(rc, sync_once(fd, data_sync));
+    if (turn)
+        pd_sys_end_turn(fd);
+    return rc;
+}
+
+int pd_io_write_through(int fd, const void *data, size_t size, uint64_t offset, size_t *done)
+{
+    const bool turn = take_turn(fd);
+    const int rc = pd_io_write_counted(fd, data, size, offset, done);
+    if (turn)
+        pd_sys_end_turn(fd);
     return rc;
 }
 

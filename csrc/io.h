@@ -32,6 +32,8 @@ struct pd_io_method pd_io_method(int method, int target);
 int pd_io_write(int fd, const void *data, size_t size, uint64_t offset);
 /* The same, and *done says how much was written, also after a failure. */
 int pd_io_write_counted(int fd, const void *data, size_t size, uint64_t offset, size_t *done);
+/* The same to a descriptor whose writes sync, in its turn as any sync. */
+int pd_io_write_through(int fd, const void *data, size_t size, uint64_t offset, size_t *done);
 /* Until the call was not interrupted. */
 #define PD_RETRY(rc, call)                                                                         \
     do                                                                                             \

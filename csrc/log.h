@@ -123,9 +123,10 @@ struct pd_log {
     int dir;
     int target;
     int method;
-    int measured;  /* the method found to be the fastest here, 0 if none was looked for */
-    int data_sync; /* enum pd_io_sync: what a lane calls after its write */
-    int file_sync; /* what an explicit sync calls */
+    int measured;        /* the method found to be the fastest here, 0 if none was looked for */
+    int data_sync;       /* enum pd_io_sync: what a lane calls after its write */
+    int file_sync;       /* what an explicit sync calls */
+    bool writes_through; /* a lane's write syncs as well: O_DSYNC */
     uint32_t lanes;
     uint32_t block_bytes;
     uint64_t interval_ns;
@@ -242,6 +243,8 @@ int pd_group_mark(struct pd_log *log, uint32_t flags);
 int pd_group_sync_written(struct pd_log *log);
 /* The same at once: for the rotation itself, after it has drained the log. */
 int pd_group_sync_now(struct pd_log *log);
+/* Write a sealed batch through a lane; *done says how much of it, also after a failure. */
+int pd_group_write(const struct pd_log *log, int fd, const struct pd_slot *slot, size_t *done);
 int pd_group_usable(const struct pd_log *log);
 void pd_log_poison(struct pd_log *log, const struct pd_error *error);
 /* The same after a failed operation on the file. */

@@ -90,6 +90,7 @@ int pd_method_choose(struct pd_log *log, const struct pd_log_options *options,
     if (io.data_sync == PD_SYNC_FULL && io.extra == 0)
         log->method = PD_METHOD_FULLFSYNC; /* whatever it is called elsewhere */
     log->data_sync = io.data_sync;
+    log->writes_through = (io.extra & PD_OPEN_DSYNC) != 0;
     log->file_sync = io.data_sync == PD_SYNC_NOTHING ? PD_SYNC_FDATASYNC : io.data_sync;
     return try_sync(log, options->method, error);
 }

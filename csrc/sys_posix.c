@@ -170,6 +170,16 @@ void pd_sys_drop_cache(int fd)
     pd_sys_base->kind->drop_cache(fd);
 }
 
+int pd_sys_take_turn(int fd)
+{
+    return pd_sys_base->kind->take_turn(fd);
+}
+
+void pd_sys_end_turn(int fd)
+{
+    pd_sys_base->kind->end_turn(fd);
+}
+
 bool pd_sys_needs_fullfsync(void)
 {
     return pd_sys_base->kind->needs_fullfsync;

@@ -61,6 +61,10 @@ int pd_linux_direct(int fd);
 int pd_linux_writeback(int fd);
 int pd_linux_hold(int dir, const char *name);
 
+/* Turns at syncing a file of btrfs (sys_posix_btrfs.c). */
+int pd_btrfs_take_turn(int fd);
+void pd_btrfs_end_turn(int fd);
+
 /* Waiting for words without futexes (sys_posix_rooms.c). */
 void pd_rooms_wait(uint32_t *word, uint32_t seen, uint64_t ns);
 void pd_rooms_wake(uint32_t *word, uint32_t count);

@@ -126,12 +126,25 @@ static void drop_cache(int fd)
     (void)fd; /* there is no such call for a file that is not mapped */
 }
 
+static int take_turn(int fd)
+{
+    (void)fd; /* nobody here has to wait for another */
+    return 0;
+}
+
+static void end_turn(int fd)
+{
+    (void)fd;
+}
+
 const struct pd_sys_kind pd_darwin_kind = {
     .needs_fullfsync = true,
     .direct_align = direct_align,
     .filesystem = filesystem,
     .no_readahead = no_readahead,
     .drop_cache = drop_cache,
+    .take_turn = take_turn,
+    .end_turn = end_turn,
     .word_wait = pd_rooms_wait,
     .word_wake = pd_rooms_wake,
 };

@@ -28,6 +28,8 @@ _UNLOCKABLE = {
 }
 _PAUSE_S = 0.002
 _FLOCK = "hhqqi"  # struct flock: type, whence, start, length, pid
+# All that a file can hold.  The byte behind it is for those who sync (csrc/sys_posix_btrfs.c).
+_FILE_BYTES = 1 << 62
 _SET_LOCK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
 # Where there are no such locks, a file that has been left alone for so long is given up by all.
 _QUIET_S = 120.0
@@ -49,7 +51,9 @@ def _lock_file(fd: int, kind: int) -> bool:
     if _SET_LOCK is None:
         return kind == fcntl.F_RDLCK or time.time() - os.fstat(fd).st_mtime > _QUIET_S
     command = _SET_LOCK
-    return _granted(lambda: fcntl.fcntl(fd, command, struct.pack(_FLOCK, kind, 0, 0, 0, 0)))
+    return _granted(
+        lambda: fcntl.fcntl(fd, command, struct.pack(_FLOCK, kind, 0, 0, _FILE_BYTES, 0))
+    )
 
 
 def share(fd: int) -> None:

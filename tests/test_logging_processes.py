@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import multiprocessing
 import os
 import random
 import signal
+import struct
 import threading
 import time
 from pathlib import Path
@@ -292,3 +294,20 @@ def test_threads_log_to_one_handler(path):
     for name in range(6):
         mine = [int(line.split()[1]) for line in found if line.startswith(f"t{name} ")]
         assert mine == sorted(mine)
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_OFD_SETLK"), reason="no locks of open files here")
+def test_who_writes_a_file_leaves_others_their_turn_to_sync_it(path):
+    """The handler's lock spares the byte behind all files, which those who sync a file lock."""
+    handler = DurableHandler(path)
+    handler.handle(logging.LogRecord("x", logging.ERROR, __file__, 0, "line", (), None))
+    with path.open("ab") as file:
+
+        def lock(start: int) -> None:
+            one = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, start, 1, 0)
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, one)
+
+        with pytest.raises(BlockingIOError):
+            lock(0)
+        lock(1 << 62)
+    handler.close()

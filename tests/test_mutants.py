@@ -75,9 +75,9 @@ NO_SYNC = Mutant(
     (
         Replacement(
             "csrc/io.c",
-            "    int rc;\n    do {\n        switch (data_sync) {\n",
-            "    int rc = 0;\n    (void)fd;\n    data_sync = PD_SYNC_NOTHING;\n"
-            "    do {\n        switch (data_sync) {\n",
+            "    switch (data_sync) {\n    case PD_SYNC_FSYNC:\n",
+            "    if (data_sync >= 0)\n        return 0;\n"
+            "    switch (data_sync) {\n    case PD_SYNC_FSYNC:\n",
         ),
     ),
 )

@@ -9,12 +9,14 @@ from .workloads_faults import FAULT_WORKLOADS
 from .workloads_log import LOG_WORKLOADS
 from .workloads_logging import LOGGING_WORKLOADS
 from .workloads_replace import REPLACE_WORKLOADS
+from .workloads_shared import SHARED_WORKLOADS
 
 WORKLOADS: dict[str, Workload] = {
     **LOG_WORKLOADS,
     **REPLACE_WORKLOADS,
     **APPEND_WORKLOADS,
     **LOGGING_WORKLOADS,
+    **SHARED_WORKLOADS,
     **FAULT_WORKLOADS,
     **NAIVE_WORKLOADS,
 }

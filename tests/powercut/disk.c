@@ -62,6 +62,7 @@ static struct {
     uint64_t next_id;
     uint64_t dice;
     unsigned delay_us; /* the longest that a request is held back */
+    unsigned flush_us; /* how long a flush takes at the least */
     unsigned failing_writes;
     unsigned failing_flushes;
     size_t needle_size; /* only writes that hold these bytes are concerned; 0: any */
@@ -173,7 +174,7 @@ static int flush_disk(void)
         disk.failing_flushes--;
         drop_writes();
     }
-    const unsigned delay = roll_delay();
+    const unsigned delay = disk.flush_us + roll_delay();
     pthread_mutex_unlock(&disk.mutex);
     if (delay)
         usleep(delay);
@@ -196,8 +197,9 @@ static int take_needle(const char *data, size_t size)
 /*
  * "fail-writes N [BYTES]": the next N writes, or those of them that hold the bytes, fail with EIO
  * and change nothing.  "fail-flushes N [BYTES]": the next N flushes fail with EIO; with bytes,
- * those before which they were written, and such writes are forgotten.  "deaf": flushes do nothing
- * from now on.  "calm": nothing fails and nothing is held back any more.
+ * those before which they were written, and such writes are forgotten.  "slow-flushes N": each
+ * flush takes N microseconds at the least.  "deaf": flushes do nothing from now on.  "calm":
+ * nothing fails and nothing is held back any more.
  */
 static int obey(const char *data, size_t size)
 {
@@ -211,10 +213,12 @@ static int obey(const char *data, size_t size)
     pthread_mutex_lock(&disk.mutex);
     record(ORDER, 0, 0, 0, data, size);
     if (strcmp(order, "calm") == 0) {
-        disk.delay_us = disk.failing_writes = disk.failing_flushes = 0;
+        disk.delay_us = disk.flush_us = disk.failing_writes = disk.failing_flushes = 0;
         disk.deaf = false;
     } else if (strcmp(order, "deaf") == 0) {
         disk.deaf = true;
+    } else if (sscanf(order, "slow-flushes %u", &number) == 1) {
+        disk.flush_us = number;
     } else if (sscanf(order, "fail-flushes %u %n", &number, &at) == 1) {
         disk.failing_flushes = number;
         result = take_needle(order + at, size - (size_t)at);

@@ -92,6 +92,13 @@ FORGETS_THE_FILE = Mutant(
 )
 
 
+TAKES_NO_TURNS = Mutant(
+    "takes no turns",
+    "",
+    (Replacement("csrc/io.c", "PD_RETRY(turn, pd_sys_take_turn(fd));", "turn = fd < 0;"),),
+)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _machine() -> None:
     lacking = requirements.missing(list(FILESYSTEMS))
@@ -239,6 +246,38 @@ def test_a_handler_that_rotates_loses_nothing(crew, workload):
 def test_a_careless_rotation_is_found(crew, tmp_path, mutant, workload):
     """The original removed before the packed one is durable; a file left, or renamed, unsynced."""
     assert run(crew, "ext4", workload, broken(tmp_path, mutant)).violations
+
+
+SHARED = "acknowledged pages are lost"
+MENDED = "on this kernel a sync waits for another one of the same file"
+
+
+def test_btrfs_acknowledges_what_another_sync_is_still_writing(crew):
+    """Without pydurable: two descriptors, an fdatasync on each, and the one that returns first."""
+    outcome = run(crew, "btrfs", "naive-shared")
+    if not outcome.violations:
+        pytest.skip(MENDED)
+    assert all(SHARED in violation for violation in outcome.violations)
+
+
+@pytest.mark.guarantee("G13", "G16")
+@pytest.mark.parametrize("filesystem", FILESYSTEMS)
+@pytest.mark.parametrize("workload", ["append-shared", "append-locked"])
+def test_what_shares_a_file_syncs_in_turn(crew, filesystem, workload):
+    """What one of two AppendFiles has acknowledged is there, whatever the other was syncing.
+
+    A program that has locked the whole file is no reason to wait.
+    """
+    outcome = crew.submit(Job(filesystem, workload, 0, STATES)).result()
+    assert outcome.violations == []
+    assert outcome.facts > 5
+
+
+def test_a_core_that_takes_no_turns_is_found(crew, tmp_path):
+    """On btrfs the syncs of one file meet, and the second one promises what is not there."""
+    if not run(crew, "btrfs", "naive-shared").violations:
+        pytest.skip(MENDED)
+    assert run(crew, "btrfs", "append-shared", broken(tmp_path, TAKES_NO_TURNS)).violations
 
 
 def test_a_kept_state_can_be_replayed(tmp_path, capsys):

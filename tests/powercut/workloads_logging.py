@@ -115,9 +115,7 @@ def move_away(stage: Stage, running: Sequence[threading.Thread]) -> None:
             time.sleep(0.001)
 
 
-def handler_workload(
-    settings: Settings, threads: int, processes: int = 1, only_on: tuple[str, ...] = ()
-) -> Workload:
+def handler_workload(settings: Settings, threads: int, processes: int = 1) -> Workload:
     """One process or several, each with a handler of its own for the same file."""
 
     def write(stage: Stage) -> None:
@@ -136,7 +134,7 @@ def handler_workload(
     def check(root: Path, facts: Sequence[Said], dice: Random) -> None:
         check_handler(root, facts, dice, settings)
 
-    return Workload(write, check, only_on=only_on)
+    return Workload(write, check)
 
 
 @contextlib.contextmanager
@@ -282,8 +280,7 @@ LOGGING_WORKLOADS = {
     "handler-group-4": handler_workload(_WAITING, 4),
     "handler-none-4": handler_workload(_UNFORCED, 4),
     "handler-moved-4": handler_workload(_MOVED, 4),
-    # On btrfs this loses lines, rarely; docs/powercut.md says what is known of it.
-    "handler-processes": handler_workload(_PACKED, 2, processes=2, only_on=("ext4", "xfs")),
+    "handler-processes": handler_workload(_PACKED, 2, processes=2),
     "eio-handler-write": Workload(write_struck(b"fail-writes 1"), check_struck),
     "eio-handler-flush": Workload(write_struck(b"fail-flushes 1"), check_struck),
 }
