@@ -100,7 +100,8 @@ class AppendFile(AsyncFile, io.BufferedIOBase):
         storing it into a ring that outlives this process.
     :param mode: permission bits of a file that is made, less the umask.
     :param trim: cut a partial last line, and zero bytes, before anything is appended.
-    :param commit_delay: seconds, at most 0.1, that a batch waits for company before it is written.
+    :param commit_delay: seconds, at most 0.1, that a batch waits for company before it is written;
+        :class:`Log` says for whom it waits without it.
 
     :raises UnsafeStorageError: ``"paranoid"`` on storage that does not honour flushes.
     :raises OSError: as the operating system says, with errno and file name; EINVAL if the path is
