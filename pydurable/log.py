@@ -83,7 +83,7 @@ class Log(AsyncLog):
         A single record larger than a quarter of it is still taken, alone.
     :param commit_delay: seconds, at most 0.1, that a batch waits for further records before it is
         written.  Without it, a batch waits for threads that commit again and again, while they keep
-        coming back within the time of a flush, and never for 20 ms or more.
+        coming back within the time of a flush, and for 20 ms at the most.
     :param lanes: batches in flight at once, 1 or 2.
     :param ring: ``False`` hands each appended record over as :meth:`commit` does, instead of
         storing it into a ring that outlives this process.
