@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from _patience import PATIENCE_S
 
 from pydurable._core import lib
@@ -52,9 +55,14 @@ class Faults:
         """The call works, late; one that is late when the faults are cleared goes on then."""
         lib.pd_fault_set(CALLS[call], lib.PD_FAULT_DELAY, milliseconds, nth, times)
 
-    def hold(self, call: str, nth: int = 1) -> None:
-        """The call does not come back before the faults are cleared."""
-        self.delay(call, 1000 * PATIENCE_S, nth)
+    @contextlib.contextmanager
+    def hold(self, call: str) -> Iterator[None]:
+        """The next call does not come back before the block ends, which clears all faults."""
+        self.delay(call, 1000 * PATIENCE_S)
+        try:
+            yield
+        finally:
+            self.clear()
 
     def afterwards(self, call: str, errno: int, nth: int = 1, times: int = 1) -> None:
         """The call works and then reports ``errno`` all the same."""

@@ -160,14 +160,13 @@ def test_nothing_is_told_before_its_flush(log_path: Path, faults: Faults) -> Non
     async def main() -> None:
         with open_log(log_path) as log:
             await log.commit_async(record(1))
-            faults.hold("fdatasync")
-            task = asyncio.ensure_future(log.commit_async(record(2)))
-            await until(lambda: faults.calls("fdatasync"))
-            for _ in range(100):
-                assert (task.done(), log.durable_lsn) == (False, 1)
-                await asyncio.sleep(0.001)
-            assert faults.calls("fdatasync") == 1
-            faults.clear()
+            with faults.hold("fdatasync"):
+                task = asyncio.ensure_future(log.commit_async(record(2)))
+                await until(lambda: faults.calls("fdatasync"))
+                for _ in range(100):
+                    assert (task.done(), log.durable_lsn) == (False, 1)
+                    await asyncio.sleep(0.001)
+                assert faults.calls("fdatasync") == 1
             assert await task == 2 == log.durable_lsn
 
     run(main)

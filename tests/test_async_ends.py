@@ -28,20 +28,19 @@ def test_cancelling_a_task_does_not_cancel_the_write(log_path: Path, faults: Fau
     async def main() -> None:
         with open_log(log_path) as log:
             await log.commit_async(record(1))
-            faults.hold("fdatasync")
-            doomed = asyncio.ensure_future(log.commit_async(record(2)))
-            other = asyncio.ensure_future(log.commit_async(record(3)))
-            hurried = asyncio.ensure_future(
-                asyncio.wait_for(log.commit_async(record(4)), timeout=0.001)
-            )
-            await until(lambda: log.next_lsn == 5 and faults.calls("fdatasync"))
-            doomed.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await doomed
-            with pytest.raises(asyncio.TimeoutError):
-                await hurried
-            assert not other.done()
-            faults.clear()
+            with faults.hold("fdatasync"):
+                doomed = asyncio.ensure_future(log.commit_async(record(2)))
+                other = asyncio.ensure_future(log.commit_async(record(3)))
+                hurried = asyncio.ensure_future(
+                    asyncio.wait_for(log.commit_async(record(4)), timeout=0.001)
+                )
+                await until(lambda: log.next_lsn == 5 and faults.calls("fdatasync"))
+                doomed.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await doomed
+                with pytest.raises(asyncio.TimeoutError):
+                    await hurried
+                assert not other.done()
             assert await other == 3
             # One that is cancelled before it was handed over is written too.
             early = asyncio.ensure_future(log.commit_async(record(5)))
@@ -289,12 +288,11 @@ def test_uvloop(log_path: Path, faults: Faults) -> None:
         assert await asyncio.gather(*(log.commit_async(b"x") for _ in range(300))) == list(
             range(1, 301)
         )
-        faults.hold("fdatasync")
-        doomed = asyncio.ensure_future(log.commit_async(b"301"))
-        kept = asyncio.ensure_future(log.commit_async(b"302"))
-        await until(lambda: log.next_lsn == 303 and faults.calls("fdatasync"))
-        doomed.cancel()
-        faults.clear()
+        with faults.hold("fdatasync"):
+            doomed = asyncio.ensure_future(log.commit_async(b"301"))
+            kept = asyncio.ensure_future(log.commit_async(b"302"))
+            await until(lambda: log.next_lsn == 303 and faults.calls("fdatasync"))
+            doomed.cancel()
         assert await kept == 302
         assert doomed.cancelled()
         assert await log.sync_async() == 302

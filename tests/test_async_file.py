@@ -65,15 +65,14 @@ def test_nothing_is_told_before_its_flush(path: Path, faults: Faults) -> None:
     async def main() -> None:
         with AppendFile(path, sync="group", method="fdatasync") as file:
             await file.commit_async(b"1\n")
-            faults.hold("fdatasync")
-            kept = asyncio.ensure_future(file.commit_async(b"2\n"))
-            doomed = asyncio.ensure_future(file.commit_async(b"3\n"))
-            await until(lambda: faults.calls("fdatasync"))
-            doomed.cancel()
-            for _ in range(100):
-                assert (kept.done(), file.stats().flushes) == (False, 1)
-                await asyncio.sleep(0.001)
-            faults.clear()
+            with faults.hold("fdatasync"):
+                kept = asyncio.ensure_future(file.commit_async(b"2\n"))
+                doomed = asyncio.ensure_future(file.commit_async(b"3\n"))
+                await until(lambda: faults.calls("fdatasync"))
+                doomed.cancel()
+                for _ in range(100):
+                    assert (kept.done(), file.stats().flushes) == (False, 1)
+                    await asyncio.sleep(0.001)
             await kept
             assert file.stats().flushes == 2
 

@@ -166,24 +166,23 @@ def test_ctrl_c_ends_a_wait(log_path: Path, faults: Faults, what: str) -> None:
     the log stays usable, and the record is either there or not, once."""
     log = open_log(log_path, lanes=1)
     log.commit(record(1))
-    faults.hold("fdatasync")
-    leader = threading.Thread(target=log.commit, args=(record(2),))
-    leader.start()
-    wait_until(lambda: faults.calls("fdatasync"), "the leader flushes")
-    # To this thread: it is the main one, and Python handles signals nowhere else.
-    timer = threading.Timer(0.2, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+    with faults.hold("fdatasync"):
+        leader = threading.Thread(target=log.commit, args=(record(2),))
+        leader.start()
+        wait_until(lambda: faults.calls("fdatasync"), "the leader flushes")
+        # To this thread: it is the main one, and Python handles signals nowhere else.
+        timer = threading.Timer(0.2, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
 
-    def wait() -> None:
-        timer.start()
-        if what == "commit":
-            log.commit(record(3))
-        else:
-            log.sync()
+        def wait() -> None:
+            timer.start()
+            if what == "commit":
+                log.commit(record(3))
+            else:
+                log.sync()
 
-    with pytest.raises(KeyboardInterrupt):
-        wait()
-    assert log.durable_lsn == 1
-    faults.clear()
+        with pytest.raises(KeyboardInterrupt):
+            wait()
+        assert log.durable_lsn == 1
     timer.join()
     leader.join()
     last = log.sync()

@@ -95,12 +95,11 @@ def test_a_record_is_not_yielded_before_its_flush(log_path: Path, faults: Faults
     """Written and not yet synced, a record is in the file, and the reader does not yield it."""
     with open_log(log_path) as log:
         log.commit(record(1))
-        faults.hold("fdatasync")
-        thread = threading.Thread(target=log.commit, args=(record(2),))
-        thread.start()
-        wait_until(lambda: faults.calls("fdatasync"), "the second is written")
-        assert [r.lsn for r in pydurable.read_log(log_path)] == [1]
-        faults.clear()
+        with faults.hold("fdatasync"):
+            thread = threading.Thread(target=log.commit, args=(record(2),))
+            thread.start()
+            wait_until(lambda: faults.calls("fdatasync"), "the second is written")
+            assert [r.lsn for r in pydurable.read_log(log_path)] == [1]
         thread.join()
         assert [r.lsn for r in pydurable.read_log(log_path)] == [1, 2]
 

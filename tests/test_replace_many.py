@@ -245,7 +245,7 @@ print(os.listdir("d9"))
 def test_a_large_batch_is_alive_while_it_lasts(folder: Path) -> None:
     """find_stale() takes no file of a running batch for dead, also those already closed."""
     batch = [(folder / str(number), NEW) for number in range(400)]
-    with fault("MOVE", HOLD, mode="DELAY"), ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, fault("MOVE", HOLD, mode="DELAY"):
         replacing = pool.submit(replace_many, batch)
         while not lib.pd_fault_calls(lib.PD_CALL_MOVE):
             assert find_stale(folder) == []

@@ -58,7 +58,7 @@ def test_the_living_are_not(tmp_path: Path) -> None:
 
 def test_one_that_is_being_made_is_not_stale(tmp_path: Path) -> None:
     """Between its creation and its lock a file is empty, and left alone for a minute."""
-    with fault("LOCK", HOLD, mode="DELAY"), ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, fault("LOCK", HOLD, mode="DELAY"):
         replacing = pool.submit(replace, tmp_path / "target", NEW)
         wait_until(lambda: lib.pd_fault_calls(lib.PD_CALL_LOCK), "the file is made")
         (name,) = leftovers(tmp_path)
