@@ -45,10 +45,12 @@ def test_three_committers_in_every_interleaving(tmp_path: Path) -> None:
         ("ACK_BEFORE_FLUSH", "assertion violated"),
         ("ACK_OUT_OF_ORDER", "assertion violated"),
         ("LOST_WAKE_UP", "invalid end state"),
+        ("NOBODY_WATCHES", "invalid end state"),
+        ("TWO_LOOKS", "invalid end state"),
     ],
 )
 def test_a_broken_model_is_caught(tmp_path: Path, broken: str, says: str) -> None:
-    """Acknowledging early or out of order, and a wake-up that is lost, are found."""
+    """Acknowledging early or out of order, a lost wake-up and a hold without an end are found."""
     said = explored(tmp_path, broken)
     assert "errors: 1" in said, said
     assert says in said

@@ -2,12 +2,15 @@
  * group.pml - the group commit of csrc/group.c and csrc/wait.c as a model for spin.
  *
  * Three committers, two lanes, every interleaving.  What the mutex guards is one atomic step; the
- * write, the flush, the waits and the wakes lie outside, as they do in C.  There are no timeouts: a
- * wake-up that is lost is a deadlock here, where in C it would cost a tenth of a second.
+ * write, the flush, the waits and the wakes lie outside, as they do in C.  Nobody looks again by
+ * himself after a tenth of a second: a wake-up that is lost is a deadlock here.
+ *
+ * A batch may be held for those who were just sent home (csrc/hold.c).  Whether it is, and when that
+ * is over, is anybody's guess; but one has to sleep no longer than that, to notice.
  *
  * Checked: whoever is told that a record is durable finds its batch and all before it flushed, and
  * everybody is told in the end.  With one of these names defined the model is broken on purpose:
- * ACK_BEFORE_FLUSH, ACK_OUT_OF_ORDER, LOST_WAKE_UP.
+ * ACK_BEFORE_FLUSH, ACK_OUT_OF_ORDER, LOST_WAKE_UP, NOBODY_WATCHES, TWO_LOOKS.
  */
 #define COMMITTERS 3
 #define ROUNDS 2
@@ -20,14 +23,19 @@ byte expected = 0;
 byte callers[BATCHES], waiters[BATCHES], word[BATCHES];
 bool landed[BATCHES], flushed[BATCHES];
 byte told = 0;
+bool held = false;     /* the filling batch is, and the time is not over */
+byte enough = 0;       /* or until so many commits travel in it */
+byte watched = 0;      /* the batch that one of those who wait for it watches */
 
-#define DUE (in_flight < LANES && filling - acked < LANES && \
-             (acked == filling || callers[filling] >= expected))
+#define NEXT (in_flight < LANES && filling - acked < LANES && \
+              (acked == filling || callers[filling] >= expected))
+#define HOLD_LASTS (held && callers[filling] < enough)
 
 /* Acknowledge in order, then say whom to wake: those of acknowledged batches, and one who fills. */
 inline settle(woken_from, next)
 {
     woken_from = acked;
+    enough = 0;
     do
 #ifdef ACK_OUT_OF_ORDER
     :: acked < filling && (landed[acked] || (acked + 1 < filling && landed[acked + 1])) ->
@@ -35,12 +43,18 @@ inline settle(woken_from, next)
     :: acked < filling && landed[acked] ->
 #endif
         expected = callers[acked];
+        enough = enough + expected;
         acked++
     :: else -> break
     od;
+    held = false;
+    if
+    :: enough > 0 && acked == filling -> held = true; enough = enough + callers[filling]
+    :: true
+    fi;
     next = 0;
     if
-    :: callers[filling] > 0 && DUE && waiters[filling] > 0 -> next = filling
+    :: callers[filling] > 0 && NEXT && waiters[filling] > 0 -> next = filling
     :: else
     fi
 }
@@ -48,7 +62,7 @@ inline settle(woken_from, next)
 proctype committer()
 {
     byte round = 0, mine, seen, from, to, next;
-    bool leads;
+    bool leads, watches;
 again:
     atomic {
         mine = filling;
@@ -58,14 +72,30 @@ look:
     atomic {
         leads = false;
         if
+        :: held -> held = false /* the time is over */
+        :: true
+        fi;
+        if
         :: acked > mine -> goto done
-        :: acked <= mine && mine == filling && DUE ->
+        :: acked <= mine && mine == filling && NEXT && !HOLD_LASTS ->
             leads = true;
+            held = false;
             filling++;
             in_flight++
         :: else ->
             waiters[mine]++;
-            seen = word[mine]
+            seen = word[mine];
+#ifdef TWO_LOOKS
+            held = false; /* the time is over between two looks at the clock */
+#endif
+            watches = mine == filling && NEXT && HOLD_LASTS && watched != mine;
+#ifdef NOBODY_WATCHES
+            watches = false;
+#endif
+            if
+            :: watches -> watched = mine
+            :: else
+            fi
         fi
     }
     if
@@ -92,13 +122,26 @@ look:
             from++
         :: else -> break
         od;
+        atomic { from = 0; to = 0; next = 0; seen = 0 };
         goto look
     :: else ->
-        word[mine] != seen; /* the futex */
+        /* The futex; who watches wakes when the time is over, at the latest. */
         atomic {
+            word[mine] != seen || watches;
             if
-            :: acked > mine -> goto done
-            :: else -> waiters[mine]--
+            :: word[mine] == seen && mine == filling -> held = false
+            :: else
+            fi;
+            if
+            :: acked > mine -> watches = false; seen = 0; goto done
+            :: else ->
+                waiters[mine]--;
+                seen = 0;
+                if
+                :: watches && watched == mine -> watched = 0
+                :: else
+                fi;
+                watches = false
             fi
         };
         goto look
@@ -110,6 +153,7 @@ done:
         :: next <= mine -> assert(flushed[next]); next++
         :: else -> break
         od;
+        next = 0;
         told++;
         round++
     }
