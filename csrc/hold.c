@@ -1,13 +1,16 @@
 /*
  * hold.c - a batch waits for those who are about to commit again.
  *
- * Threads that commit in a loop come back soon after a flush has sent them home.  If the next
- * batch sets out without them they wait for the whole of it and then for their own, and the
- * threads fall into two halves that take flushes in turn.  So with nothing in flight the filling
- * batch waits until as many commits have joined it as were sent home, and at most for the time of
- * one flush, which is what those who come back would lose otherwise.
+ * Threads that commit in a loop come back one after the other, soon after a flush has sent them
+ * home.  If the next batch sets out with the first of them, the others wait for the whole of its
+ * flush and then for their own, and the threads fall into halves that take flushes in turn.  So
+ * with nothing in flight the filling batch waits, from its first commit on, until as many have
+ * joined as were sent home.
  *
- * It waits only where that has proved right: each time it is noted whether they came back in time.
+ * Of n threads each that is there loses what the batch waits for the last one, and each but the
+ * first saves what is left of the flush that it would have missed.  Both together come out even
+ * where from the first to the last it is (n - 1) / n of a flush; a batch waits no longer.  And it
+ * waits only where that has proved right: each time it is noted whether they came back in time.
  */
 #include "log.h"
 
@@ -30,20 +33,33 @@ static void note(struct pd_hold *hold, bool in_time)
         hold->trust++;
 }
 
+/* The first of those that are to travel together is there. */
+static void start(struct pd_hold *hold, uint64_t now)
+{
+    hold->first_ns = now;
+    hold->until_ns = hold->armed ? now + hold->worth_ns : 0;
+    hold->armed = false;
+}
+
 void pd_hold_begin(struct pd_log *log, uint32_t sent, uint64_t flush_ns)
 {
     struct pd_hold *hold = &log->hold;
     const uint64_t now = pd_sys_now_ns();
-    if (hold->away && now > hold->back_by_ns)
+    const uint32_t present = pd_group_filling(log)->callers;
+    const uint32_t all = present + sent;
+    if (hold->away && hold->first_ns && now > hold->first_ns + hold->worth_ns)
         note(hold, false);
     hold->away = sent;
-    hold->back_by_ns = now + (flush_ns < longest_ns ? flush_ns : longest_ns);
+    hold->callers = all;
+    hold->worth_ns = (flush_ns < longest_ns ? flush_ns : longest_ns) / all * (all - 1);
+    hold->back_by_ns = now + flush_ns;
     /* Where each batch takes one commit there is nobody to wait for. */
-    const bool holds = hold->trust >= TRUST_ENOUGH && log->acked_seq == log->filling_seq &&
-                       pd_log_is_durable_target(log) && log->target != PD_TARGET_EACH &&
-                       flush_ns >= shortest_ns;
-    hold->until_ns = holds ? hold->back_by_ns : 0;
-    hold->callers = pd_group_filling(log)->callers + sent;
+    hold->armed = hold->trust >= TRUST_ENOUGH && log->acked_seq == log->filling_seq &&
+                  pd_log_is_durable_target(log) && log->target != PD_TARGET_EACH &&
+                  hold->worth_ns >= shortest_ns;
+    hold->first_ns = hold->until_ns = 0;
+    if (present)
+        start(hold, now);
 }
 
 void pd_hold_came_back(struct pd_log *log)
@@ -52,8 +68,15 @@ void pd_hold_came_back(struct pd_log *log)
     if (!hold->away)
         return;
     hold->away--;
-    if (!hold->away)
-        note(hold, pd_sys_now_ns() <= hold->back_by_ns);
+    if (hold->first_ns && hold->away)
+        return;
+    const uint64_t now = pd_sys_now_ns();
+    hold->armed = hold->armed && now <= hold->back_by_ns;
+    if (!hold->first_ns)
+        start(hold, now);
+    /* One that comes back alone proves nothing. */
+    if (!hold->away && hold->callers > 1)
+        note(hold, now <= hold->first_ns + hold->worth_ns);
 }
 
 uint64_t pd_hold_lasts_ns(struct pd_log *log)
@@ -67,6 +90,7 @@ uint64_t pd_hold_lasts_ns(struct pd_log *log)
 
 void pd_hold_end(struct pd_log *log)
 {
+    log->hold.armed = false;
     log->hold.until_ns = 0;
 }
 

@@ -69,10 +69,13 @@ struct pd_slot {
 /* Whether the filling batch waits for those who were sent home last, and whether that pays. */
 struct pd_hold {
     uint32_t away;       /* how many of them have not committed again */
-    uint64_t back_by_ns; /* when they are late */
-    uint32_t trust;      /* the more, the oftener they came back in time */
-    uint64_t until_ns;   /* the batch waits until then, 0 if not at all, */
-    uint32_t callers;    /* or until so many commits travel in it */
+    uint32_t callers;    /* they, and those who were there already: so many would travel together */
+    uint32_t trust;      /* the more, the oftener they came in time */
+    uint64_t first_ns;   /* when the first of all these was there; 0 if nobody is */
+    uint64_t worth_ns;   /* how long it pays to wait for the last one, from then on */
+    uint64_t back_by_ns; /* when they were away for so long that nobody knows when they come */
+    bool armed;          /* the batch will be held once the first is there */
+    uint64_t until_ns;   /* it is held until then, or until all travel in it; 0 if it is not held */
     uint64_t watched;    /* of which batch + 1 a thread sleeps no longer than that */
 };
 

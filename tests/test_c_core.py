@@ -125,7 +125,7 @@ BROKEN = {
     "nothing is ever held": (
         "hold",
         "hold.c",
-        "hold->until_ns = holds ? hold->back_by_ns : 0;",
+        "hold->until_ns = hold->armed ? now + hold->worth_ns : 0;",
         "hold->until_ns = 0;",
         "not so: together",
     ),

@@ -47,14 +47,14 @@ static void a_loop_fills_batches(void)
     true_table = pd_sys;
     struct pd_sys slow = *true_table;
     slow.fdatasync = sync_slowly;
+    pd_sys = &slow; /* before there is a keeper, and until there is none */
     shared = scratch_open("loop", PD_TARGET_GROUP, SEGMENT);
-    pd_sys = &slow;
     bool together = false;
     for (int i = 0; i < TRIES && !together; i++)
         together = commit_together() <= ROUNDS * 5 / 4;
-    pd_sys = true_table;
     CHECK(together);
     scratch_close(shared);
+    pd_sys = true_table;
 }
 
 /* So many were sent home and are back; whether the next batch is held for others. */
@@ -63,7 +63,7 @@ static bool come_back(struct pd_log *log, uint32_t count)
     pd_hold_begin(log, count, hold_ns);
     for (uint32_t i = 0; i < count; i++)
         pd_hold_came_back(log);
-    pd_hold_begin(log, 1, hold_ns);
+    pd_hold_begin(log, 2, hold_ns);
     pd_hold_came_back(log);
     return pd_hold_lasts_ns(log) > 0;
 }
@@ -76,17 +76,31 @@ static void hold_for(struct pd_log *log, uint32_t count)
     for (int i = 0; i < 1000 && !held; i++) {
         (void)come_back(log, 3);
         pd_hold_begin(log, count, hold_ns);
+        CHECK(pd_group_filling(log)->callers > 0 || !pd_hold_lasts_ns(log)); /* for nobody? */
+        pd_hold_came_back(log);
         held = pd_hold_lasts_ns(log) > 0;
     }
     CHECK(held);
 }
 
-/* They were to be back a moment ago. */
-static void be_late(struct pd_log *log)
+/* One was back long ago, and the other has not come yet, or has come now. */
+static void be_late(struct pd_log *log, bool comes)
 {
     pd_hold_begin(log, 2, hold_ns);
     pd_hold_came_back(log);
-    log->hold.back_by_ns = 1;
+    log->hold.first_ns = 1;
+    if (comes)
+        pd_hold_came_back(log);
+}
+
+/* Hold for nobody who was trusted before. */
+static void lose_trust(struct pd_log *log, bool comes)
+{
+    for (int i = 0; i < 3; i++)
+        be_late(log, comes);
+    pd_hold_begin(log, 2, hold_ns);
+    pd_hold_came_back(log);
+    CHECK_EQUAL(pd_hold_lasts_ns(log), 0);
 }
 
 static void only_who_comes_back_is_waited_for(void)
@@ -108,15 +122,32 @@ static void only_who_comes_back_is_waited_for(void)
     CHECK_EQUAL(pd_hold_lasts_ns(log), 0);
     hold_for(log, 3);
     pd_hold_begin(log, 3, UINT64_MAX / 2); /* a flush that takes for ever */
+    pd_hold_came_back(log);
     CHECK(pd_hold_lasts_ns(log) <= hold_ns);
     pd_hold_begin(log, 3, 1000); /* one of a microsecond */
+    pd_hold_came_back(log);
     CHECK_EQUAL(pd_hold_lasts_ns(log), 0);
 
     hold_for(log, 3);
-    for (int i = 0; i < 3; i++)
-        be_late(log);
+    lose_trust(log, false);
+    hold_for(log, 3);
+    lose_trust(log, true);
+
+    /* Two that come in time are worth half a flush; the first may stay away for a whole one. */
+    hold_for(log, 2);
+    CHECK_EQUAL(log->hold.worth_ns, hold_ns / 2);
     pd_hold_begin(log, 2, hold_ns);
+    log->hold.back_by_ns = 1;
+    pd_hold_came_back(log);
     CHECK_EQUAL(pd_hold_lasts_ns(log), 0);
+
+    /* Nobody can be late alone, and nobody is trusted for that. */
+    lose_trust(log, false);
+    for (int i = 0; i < 100; i++) {
+        pd_hold_begin(log, 1, hold_ns);
+        pd_hold_came_back(log);
+    }
+    CHECK(log->hold.trust < 8);
     log->hold.away = 0;
     pthread_mutex_unlock(&log->mutex);
     scratch_close(log);

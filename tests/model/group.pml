@@ -23,7 +23,8 @@ byte expected = 0;
 byte callers[BATCHES], waiters[BATCHES], word[BATCHES];
 bool landed[BATCHES], flushed[BATCHES];
 byte told = 0;
-bool held = false;     /* the filling batch is, and the time is not over */
+bool armed = false;    /* the filling batch will be held from its first commit on */
+bool held = false;     /* it is, and the time is not over */
 byte enough = 0;       /* or until so many commits travel in it */
 byte watched = 0;      /* the batch that one of those who wait for it watches */
 
@@ -48,8 +49,14 @@ inline settle(woken_from, next)
     :: else -> break
     od;
     held = false;
+    armed = false;
     if
-    :: enough > 0 && acked == filling -> held = true; enough = enough + callers[filling]
+    :: enough > 0 && acked == filling ->
+        enough = enough + callers[filling];
+        if
+        :: callers[filling] > 0 -> held = true
+        :: else -> armed = true
+        fi
     :: true
     fi;
     next = 0;
@@ -66,7 +73,9 @@ proctype committer()
 again:
     atomic {
         mine = filling;
-        callers[mine]++
+        callers[mine]++;
+        held = held || armed;
+        armed = false
     }
 look:
     atomic {
@@ -80,6 +89,7 @@ look:
         :: acked <= mine && mine == filling && NEXT && !HOLD_LASTS ->
             leads = true;
             held = false;
+            armed = false;
             filling++;
             in_flight++
         :: else ->
