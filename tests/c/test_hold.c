@@ -5,7 +5,7 @@
 #include "scratch.h"
 #include "sys.h"
 
-enum { THREADS = 8, ROUNDS = 30, SIZE = 64, SEGMENT = 256 * 1024, TRIES = 20, MOMENTS = 2000 };
+enum { THREADS = 8, ROUNDS = 30, SIZE = 64, SEGMENT = 256 * 1024, TRIES = 20, MOMENTS = 4000 };
 
 static const uint64_t flush_ns = 25000000, hold_ns = 20000000;
 
@@ -188,15 +188,16 @@ static void who_waits_in_vain_goes_alone(void)
 }
 
 /* Whoever finds the batch held either watches it or leads it, also where the hold ends at that very
- * moment. */
+ * moment, which comes some microseconds after the mutex is free. */
 static void a_hold_may_end_at_any_moment(void)
 {
     patience_begin();
     struct pd_log *log = scratch_open("moment", PD_TARGET_GROUP, SEGMENT);
     for (uint64_t i = 0; i < MOMENTS; i++) {
         pthread_mutex_lock(&log->mutex);
+        log->hold.away = 0; /* what comes now is not the first */
         log->hold.callers = 5;
-        log->hold.until_ns = pd_sys_now_ns() + i;
+        log->hold.until_ns = pd_sys_now_ns() + i % 1000 * 8;
         pthread_mutex_unlock(&log->mutex);
         (void)scratch_commit(log, i, SIZE);
     }
