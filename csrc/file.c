@@ -103,10 +103,7 @@ static void set_options(struct pd_log *log, const struct pd_file_options *option
     log->block_bytes = 1;
     log->zero_off = true;
     log->next_lsn = log->oldest_lsn = 1;
-    const struct pd_io_method io = pd_io_method(log->method, log->target);
-    log->data_sync = io.data_sync;
-    log->writes_through = (io.extra & PD_OPEN_DSYNC) != 0;
-    log->file_sync = io.data_sync == PD_SYNC_NOTHING ? PD_SYNC_FDATASYNC : io.data_sync;
+    (void)pd_method_use(log);
 }
 
 int pd_file_open(const char *path, const struct pd_file_options *options, struct pd_log **out,

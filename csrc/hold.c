@@ -16,8 +16,8 @@
 
 #include "sys.h"
 
-/* Held while the last times went well: one miss takes as many hits to make up for, so that more
- * than four in five are hits where a batch is held. */
+/* Held while the last times went well: one miss takes four hits to make up for, so that more than
+ * four in five are hits where a batch is held. */
 enum { TRUST_MOST = 16, TRUST_ENOUGH = 8, MISS = 4 };
 
 /* A shorter wait would take as long: timers have a slack of 50 us.  Threads that stay away for

@@ -313,6 +313,9 @@ void pd_wait_sleep(struct pd_log *log, struct pd_slot *slot, uint64_t ns);
 int pd_method_choose(struct pd_log *log, const struct pd_log_options *options,
                      const struct pd_segment_header *remembered, struct pd_error *error);
 
+/* Write and sync from now on as the method and the target say; how files are opened for that. */
+struct pd_io_method pd_method_use(struct pd_log *log);
+
 /* rotate.c; the mutex is held on entry and on return. */
 int pd_log_rotate(struct pd_log *log);
 /* Activate the spare as the segment after prev and open it; the mutex is not needed because

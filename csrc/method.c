@@ -63,6 +63,15 @@ static int try_sync(struct pd_log *log, int asked, struct pd_error *error)
                             : "this filesystem does not support F_BARRIERFSYNC");
 }
 
+struct pd_io_method pd_method_use(struct pd_log *log)
+{
+    const struct pd_io_method io = pd_io_method(log->method, log->target);
+    log->data_sync = io.data_sync;
+    log->writes_through = (io.extra & PD_OPEN_DSYNC) != 0;
+    log->file_sync = io.data_sync == PD_SYNC_NOTHING ? PD_SYNC_FDATASYNC : io.data_sync;
+    return io;
+}
+
 int pd_method_choose(struct pd_log *log, const struct pd_log_options *options,
                      const struct pd_segment_header *remembered, struct pd_error *error)
 {
@@ -86,11 +95,8 @@ int pd_method_choose(struct pd_log *log, const struct pd_log_options *options,
     if (log->block_bytes == 0)
         return pd_error_set(error, PD_ERROR_OS, EINVAL, "choosing the method", "",
                             "this filesystem does not support O_DIRECT");
-    struct pd_io_method io = pd_io_method(log->method, log->target);
+    const struct pd_io_method io = pd_method_use(log);
     if (io.data_sync == PD_SYNC_FULL && io.extra == 0)
         log->method = PD_METHOD_FULLFSYNC; /* whatever it is called elsewhere */
-    log->data_sync = io.data_sync;
-    log->writes_through = (io.extra & PD_OPEN_DSYNC) != 0;
-    log->file_sync = io.data_sync == PD_SYNC_NOTHING ? PD_SYNC_FDATASYNC : io.data_sync;
     return try_sync(log, options->method, error);
 }
