@@ -2,6 +2,7 @@
 #include "patience.h"
 
 #include "check.h"
+#include "scratch.h"
 #include "sys.h"
 
 static const uint64_t patience_ns = 20000000000u;
@@ -25,7 +26,7 @@ static void wait_patiently(uint32_t *word, uint32_t seen, uint64_t ns)
     CHECK(pd_sys_now_ns() - begun < patience_ns);
 }
 
-void patience_begin(void)
+struct pd_log *patience_open(const char *path, uint64_t segment_bytes)
 {
     true_base = pd_sys_base;
     patient_kind = *true_base->kind;
@@ -34,10 +35,12 @@ void patience_begin(void)
     patient.kind = &patient_kind;
     pd_sys_base = &patient;
     __atomic_store_n(&waits, 0, __ATOMIC_RELAXED);
+    return scratch_open(path, PD_TARGET_GROUP, segment_bytes);
 }
 
-void patience_end(void)
+void patience_close(struct pd_log *log)
 {
+    scratch_close(log);
     pd_sys_base = true_base;
 }
 

@@ -177,22 +177,19 @@ static void hold_in_vain(struct pd_log *log)
 
 static void who_waits_in_vain_goes_alone(void)
 {
-    patience_begin();
-    struct pd_log *log = scratch_open("alone", PD_TARGET_GROUP, SEGMENT);
+    struct pd_log *log = patience_open("alone", SEGMENT);
     for (uint64_t i = 0; i < 10; i++) {
         hold_in_vain(log);
         (void)scratch_commit(log, i, SIZE);
     }
-    scratch_close(log);
-    patience_end();
+    patience_close(log);
 }
 
 /* Whoever finds the batch held either watches it or leads it, also where the hold ends at that very
  * moment, which comes some microseconds after the mutex is free. */
 static void a_hold_may_end_at_any_moment(void)
 {
-    patience_begin();
-    struct pd_log *log = scratch_open("moment", PD_TARGET_GROUP, SEGMENT);
+    struct pd_log *log = patience_open("moment", SEGMENT);
     for (uint64_t i = 0; i < MOMENTS; i++) {
         pthread_mutex_lock(&log->mutex);
         log->hold.away = 0; /* what comes now is not the first */
@@ -201,15 +198,13 @@ static void a_hold_may_end_at_any_moment(void)
         pthread_mutex_unlock(&log->mutex);
         (void)scratch_commit(log, i, SIZE);
     }
-    scratch_close(log);
-    patience_end();
+    patience_close(log);
 }
 
 /* Unless the keeper is awake, and takes the batch before the sync can. */
 static void a_sync_is_not_held(void)
 {
-    patience_begin();
-    struct pd_log *log = scratch_open("sync", PD_TARGET_GROUP, SEGMENT);
+    struct pd_log *log = patience_open("sync", SEGMENT);
     int at_once = 0;
     for (int i = 0; i < TRIES; i++) {
         hold_in_vain(log);
@@ -221,8 +216,7 @@ static void a_sync_is_not_held(void)
         at_once += patience_waits() == waits;
     }
     CHECK(at_once > 0);
-    scratch_close(log);
-    patience_end();
+    patience_close(log);
 }
 
 const struct test hold_tests[] = {

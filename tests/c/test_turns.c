@@ -57,16 +57,14 @@ static void *sync_beside(void *context)
 /* A log on which threads take turns, and of which no wait may end by itself. */
 static void begin_patiently(const char *path)
 {
-    patience_begin();
     pd_turns_use(true);
-    shared = scratch_open(path, PD_TARGET_GROUP, SEGMENT);
+    shared = patience_open(path, SEGMENT);
 }
 
 static void end_patiently(void)
 {
-    scratch_close(shared);
+    patience_close(shared);
     pd_turns_use(false);
-    patience_end();
 }
 
 static void all_are_woken(void)
