@@ -205,6 +205,7 @@ void pd_log_ring(struct pd_log *log, struct pd_ring_view *view)
 {
     *view = (struct pd_ring_view){
         .fd = log->ring_fd,
+        .bytes = log->ring,
         .chunks = PD_RING_CHUNKS,
         .chunk_bytes = log->ring_chunk,
         .salt = log->ring_page ? log->ring_page->salt : 0,

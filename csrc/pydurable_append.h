@@ -54,7 +54,8 @@ int pd_log_make_ring(struct pd_log *log, const char *path, const char *target, u
                      struct pd_error *error);
 
 struct pd_ring_view {
-    int fd; /* -1 if there is none */
+    int fd;         /* -1 if there is none */
+    uint8_t *bytes; /* the chunks; until the log is closed, and in the process that opened it */
     uint32_t chunks;
     uint64_t chunk_bytes;
     uint32_t salt;

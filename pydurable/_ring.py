@@ -1,9 +1,8 @@
 """Storing appended records where they survive this process, without a call that could wait.
 
 Every call that releases the GIL can wait the switch interval (5 ms) for each busy thread to get it
-back.  ``mmap.write`` does not release it: one call stores a whole frame, or raises ValueError where
-it does not fit, and no other thread and no signal handler of the interpreter comes in between.  So
-the hot path takes no lock, makes no system call, and a handler that interrupts it may append too.
+back.  So the hot path is one call that does not (_native_writer.py): it takes no lock, makes no
+system call, and a signal handler that interrupts it may append too.
 
 The ring has chunks (csrc/ring.h).  Only the step from one to the next takes a lock; a signal
 handler that interrupts that very step leaves its record to it.
@@ -15,38 +14,26 @@ import contextlib
 import errno
 import mmap
 import os
-import struct
-import sys
 import threading
 import weakref
-import zlib
 from collections import deque
-from collections.abc import Callable
 from typing import NamedTuple
 
 from pydurable._flusher import Flusher
 from pydurable._native import NativeLog, identity, identity_at
+from pydurable._native_writer import FRAME_BYTES, Writer, writer
 from pydurable._ring_place import Target, ring_paths
 from pydurable._salvage import salvage, share
 from pydurable.errors import DurableError, FullError
 
-__all__ = ["AppendRing", "NoRing", "adler32", "open_with_ring", "pack_frame"]
+__all__ = ["AppendRing", "NoRing", "open_with_ring"]
 
-pack_frame = struct.Struct("=II").pack
-adler32 = zlib.adler32
-FRAME_BYTES = 8
-_MADV_POPULATE_WRITE = 23  # madvise(2); the mmap module has no name for it
 CHUNKS = 4
 
 _STOP = 0
 _CLEARED = 1
 
 _rings: weakref.WeakSet[AppendRing] = weakref.WeakSet()
-
-STORE_IS_ATOMIC = (
-    sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
-)
-"""Whether one call of a C method is one step for every other thread."""
 
 
 def ring_bytes(max_pending_bytes: int) -> int:
@@ -55,37 +42,12 @@ def ring_bytes(max_pending_bytes: int) -> int:
     return int(1 << (quarter.bit_length() - 1))
 
 
-def frame(data: bytes, salt: int) -> bytes:
-    """A record as it lies in the ring; it certifies itself, for a kill can cut it short."""
-    return pack_frame(len(data), adler32(data, salt)) + data
-
-
-def _map_at_once(chunk: mmap.mmap) -> None:
-    """Map the pages of a chunk now, or the first store into each takes a fault: with lines of 100
-    bytes one in forty, which would be the 99th percentile of appending."""
-    if sys.platform == "linux":
-        # Linux 5.14 has it; what is refused is paid later, page by page.
-        with contextlib.suppress(OSError):
-            chunk.madvise(_MADV_POPULATE_WRITE)
-
-
-def _always_full(_frame: bytes) -> int:
-    raise ValueError("no chunk of the ring is open")
-
-
-class _Active(NamedTuple):
-    activation: int
-    chunk: mmap.mmap
-
-
 class NoRing:
     """What stands in for a ring where appended records go to the operating system at once."""
 
-    salt = 0
     tail = 0
     dropped = 0
     stop = memoryview(bytes(16)).cast("Q")
-    write = staticmethod(_always_full)
 
     def takes(self, size: int) -> bool:
         return False
@@ -101,77 +63,52 @@ class NoRing:
 
 
 class AppendRing:
-    """The writing end of a ring, the thread that empties it, and what to do while it is full.
+    """A ring beside its writer: the thread that empties it, and what to do while it is full.
 
-    ``write`` stores a frame and raises ValueError where it does not fit; then :meth:`store` is the
-    way.  ``stop[0]`` is nonzero once appending has to ask why it may not.  ``tail`` is passed to C
-    with each call, which orders the stores before it: C never reads beyond a tail it was given.
+    ``stop[0]`` is nonzero once appending has to ask why it may not.
     """
 
-    def __init__(self, native: NativeLog, interval: float, on_full: str = "block") -> None:
+    def __init__(
+        self, native: NativeLog, writer: Writer, interval: float, on_full: str = "block"
+    ) -> None:
         view = native.ring()
         self._native = native
+        self._writer = writer
         self._on_full = on_full
         self._size = view.chunk_bytes
         self.stop = view.words
-        self.salt = view.salt
-        self._chunks = [
-            mmap.mmap(view.fd, self._size, offset=i * self._size) for i in range(view.chunks)
-        ]
-        for chunk in self._chunks:
-            _map_at_once(chunk)
-            chunk.seek(self._size)  # full until its turn comes
         self._lock = threading.RLock()
         self._turning = False
         self._left: deque[bytes] = deque()
         self.dropped = self._told = 0
         self._stopped = False
         self.pid = os.getpid()
-        self._chunks[0].seek(0)
-        self._active = _Active(0, self._chunks[0])
         self._flusher = Flusher(interval)
-        # The first record finds its way through store(), which starts the thread.
-        self.write: Callable[[bytes], int] = _always_full
         _rings.add(self)
 
     @property
     def tail(self) -> int:
         """The position up to which frames are stored."""
-        if STORE_IS_ATOMIC:
-            return self._position()
-        with self._lock:  # and not in the middle of a store
-            return self._position()
-
-    def _position(self) -> int:
-        active = self._active
-        try:
-            return active.activation * self._size + active.chunk.tell()
-        except ValueError:
-            return 0  # closed: in a child, or after the end
+        return self._writer.tail
 
     def takes(self, size: int) -> bool:
         """Whether a record of this size goes through the ring at all."""
         return size <= self._size - FRAME_BYTES
 
     def store(self, data: bytes) -> bool:
-        """Store a record that ``write`` did not take; False if nothing may be stored any more.
+        """Store a record that the writer did not take; False if nothing may be stored any more.
 
         :raises FullError: there is no room, and that was asked for.
         """
-        if not self._flusher.started:
+        if not (self._flusher.started or self._stopped):
+            # In this order: who finds the thread started finds the ring open.
+            self._writer.start()
             self._flusher.start(self._hand_over)
-        framed = frame(data, self.salt)
         while not (self._stopped or self.stop[_STOP]):
-            active = self._active
-            try:
-                (active.chunk.write if STORE_IS_ATOMIC else self._locked_write)(framed)
-            except ValueError:
-                pass
-            else:
-                if self.write is _always_full:
-                    self._open_write()
+            activation = self._writer.activation
+            if self._writer.append(data):
                 return True
-            turned = self._turn(active, framed)
+            turned = self._turn(activation, data)
             if turned is None:
                 return True
             if not turned and not self._wait_for_room():
@@ -182,18 +119,15 @@ class AppendRing:
         """Store nothing more, and return the last tail: what was stored is below it."""
         with self._lock:
             self._stopped = True
-            self.write = _always_full
-            active = self._active
-            active.chunk.seek(self._size)
+            self._writer.fill()
+            tail = self._writer.tail
         self._flusher.stop()
-        return (active.activation + 1) * self._size
+        return tail
 
     def close(self) -> None:
-        """Let go of the mapping; writing raises ValueError from now on."""
+        """Let go of the mapping; nothing can be stored from now on."""
         self._stopped = True
-        self.write = _always_full
-        for chunk in self._chunks:
-            chunk.close()
+        self._writer.stop()
 
     def _hand_over(self) -> None:
         self._native.try_flush(self.tail)
@@ -210,59 +144,45 @@ class AppendRing:
             self.dropped += 1
         return False
 
-    def _open_write(self) -> None:
-        self.write = self._active.chunk.write if STORE_IS_ATOMIC else self._locked_write
-
-    def _locked_write(self, framed: bytes) -> int:
-        with self._lock:
-            return self._active.chunk.write(framed)
-
-    def _turn(self, active: _Active, framed: bytes) -> bool | None:
+    def _turn(self, activation: int, data: bytes) -> bool | None:
         """Go over to the next chunk: whether somebody has, or None if the record was left to
         whom this call interrupted."""
         with self._lock:
             if self._turning:
                 # A signal handler has interrupted this very thread a few lines below.
-                self._left.append(framed)
+                self._left.append(data)
                 return None
             self._turning = True
             try:
-                return self._turn_alone(active)
+                return self._turn_alone(activation)
             finally:
                 self._turning = False
                 self._store_left()
 
     def _store_left(self) -> None:
         while self._left:
-            framed = self._left.popleft()
-            try:
-                self._active.chunk.write(framed)
-            except ValueError:
-                self._left.appendleft(framed)
+            data = self._left.popleft()
+            if not self._writer.append(data):
+                self._left.appendleft(data)
                 return
 
-    def _turn_alone(self, active: _Active) -> bool:
-        if self._active is not active or self._stopped:
+    def _turn_alone(self, activation: int) -> bool:
+        if self._writer.activation != activation or self._stopped:
             return True
-        # Whoever still holds this chunk's write finds it full, too.
-        active.chunk.seek(self._size)
-        activation = active.activation + 1
-        if activation >= self.stop[_CLEARED]:
+        # Smaller records of other threads are not to come in before this one any more.
+        self._writer.fill()
+        if activation + 1 >= self.stop[_CLEARED]:
             return False
-        chunk = self._chunks[activation % len(self._chunks)]
-        chunk.seek(0)
         lost = self.dropped - self._told
-        if lost:
-            self._told += lost
-            chunk.write(frame(b"pydurable: %d records were lost here\n" % lost, self.salt))
-        self._active = _Active(activation, chunk)
-        self._open_write()
+        self._told += lost
+        self._writer.turn(b"pydurable: %d records were lost here\n" % lost if lost else b"")
         self._flusher.hurry()
         return True
 
 
 class Opened(NamedTuple):
     native: NativeLog
+    writer: Writer
     ring: AppendRing | NoRing
     recovered: int
     """Records of dead processes that were appended."""
@@ -287,13 +207,14 @@ def open_with_ring(
             share(native, target.path, needed=ring)
         recovered = salvage(native, target, options)
         if not ring:
-            return Opened(native, NoRing(), recovered)
+            return Opened(native, writer(native), NoRing(), recovered)
         _make_ring(native, target, options["max_pending_bytes"])
     except BaseException:
         with contextlib.suppress(DurableError, OSError):
             native.close(0)
         raise
-    return Opened(native, AppendRing(native, interval, on_full), recovered)
+    end = writer(native)
+    return Opened(native, end, AppendRing(native, end, interval, on_full), recovered)
 
 
 def _make_ring(native: NativeLog, target: Target, max_pending_bytes: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ from pydurable import _native, _options
 from pydurable._async import AsyncFile
 from pydurable._method_cache import choose
 from pydurable._native import METHOD_NAMES, METHODS
-from pydurable._ring import adler32, open_with_ring, pack_frame
+from pydurable._ring import open_with_ring
 from pydurable._storage import require_honoured_flushes, warn_unless_honoured
 
 __all__ = ["AppendFile", "AppendStats"]
@@ -154,7 +153,7 @@ class AppendFile(AsyncFile, io.BufferedIOBase):
         self._begin()
 
     def _open(self) -> None:
-        self._native, self._ring, self._recovered = open_with_ring(
+        self._native, self._writer, self._ring, self._recovered = open_with_ring(
             self._absolute,
             self._options,
             ring=self._ring_wanted,
@@ -182,15 +181,8 @@ class AppendFile(AsyncFile, io.BufferedIOBase):
         :raises FullError: there is no room, and ``on_full="raise"``.
         :raises PoisonedError: a write or sync failed earlier.
         """
-        record = data if type(data) is bytes else _as_bytes(data)
-        ring = self._ring
-        try:
-            if not ring.stop[0]:
-                ring.write(pack_frame(len(record), adler32(record, ring.salt)) + record)
-                return
-        except (ValueError, struct.error):
-            pass  # the ring has no room for it at this moment, or never has
-        self._append_slowly(record)
+        if not self._writer.append(data):
+            self._append_slowly(data)
 
     def commit(self, data: Any) -> None:
         """Write bytes and wait for what the target promises.
@@ -206,7 +198,7 @@ class AppendFile(AsyncFile, io.BufferedIOBase):
         native = self._usable()
         if record:
             self._check_size(len(record))
-            native.commit(record, len(record), 0, self._ring.tail)
+            self._writer.commit(record)
         else:
             native.flush(self._ring.tail)
 
@@ -334,13 +326,15 @@ class AppendFile(AsyncFile, io.BufferedIOBase):
         self._usable()
         return super()._use_loop()
 
-    def _append_slowly(self, record: bytes) -> None:
+    def _append_slowly(self, data: Any) -> None:
+        """What is no bytes, or found no room, or comes first."""
+        record = _as_bytes(data)
         native = self._usable()
         if not record:
             return
         self._check_size(len(record))
         if not self._ring.takes(len(record)):
-            native.commit(record, len(record), 0, self._ring.tail)
+            self._writer.commit(record)
         elif not self._ring.store(record):
             raise self._closed_error() if self._closed else native.refusal()
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from pydurable import _options
 from pydurable._async import AsyncLog, as_bytes
 from pydurable._native import METHOD_NAMES
-from pydurable._ring import adler32, open_with_ring, pack_frame
+from pydurable._ring import open_with_ring
 from pydurable._storage import require_honoured_flushes, warn_unless_honoured
 
 __all__ = ["Log", "Stats"]
@@ -130,7 +129,7 @@ class Log(AsyncLog):
         else:
             warn_unless_honoured(self._path)
         opened = open_with_ring(self._path, options, ring=ring, interval=interval)
-        self._native, self._ring, self._recovered = opened
+        self._native, self._writer, self._ring, self._recovered = opened
         info = self._native.info()
         self._max_record_bytes = int(info.max_record_bytes)
         self._method = METHOD_NAMES[info.method]
@@ -156,10 +155,9 @@ class Log(AsyncLog):
             is as healthy as before.
         """
         record = data if type(data) is bytes else as_bytes(data)
-        size = len(record)
-        if size > self._max_record_bytes:
-            self._refuse_size(size)
-        return self._native.commit(record, size, 0, self._ring.tail)
+        if len(record) > self._max_record_bytes:
+            self._refuse_size(len(record))
+        return self._writer.commit(record)
 
     def commit_many(self, records: Iterable[Any]) -> tuple[int, int]:
         """Write records as one batch and return the first and the last LSN.
@@ -202,15 +200,8 @@ class Log(AsyncLog):
         :raises ValueError: the record is larger than :attr:`max_record_bytes`.
         :raises PoisonedError: a write or sync failed earlier.
         """
-        record = data if type(data) is bytes else as_bytes(data)
-        ring = self._ring
-        try:
-            if not ring.stop[0]:
-                ring.write(pack_frame(len(record), adler32(record, ring.salt)) + record)
-                return
-        except (ValueError, struct.error):
-            pass  # the ring has no room for it at this moment, or never has
-        self._append_slowly(record)
+        if not self._writer.append(data):
+            self._append_slowly(data)
 
     def sync(self) -> int:
         """Make everything accepted before durable, whatever the target; return the durable LSN.
@@ -318,7 +309,9 @@ class Log(AsyncLog):
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _append_slowly(self, record: bytes) -> None:
+    def _append_slowly(self, data: Any) -> None:
+        """What is no bytes, or found no room, or comes first."""
+        record = as_bytes(data)
         if len(record) > self._max_record_bytes:
             self._refuse_size(len(record))
         if not self._ring.takes(len(record)):

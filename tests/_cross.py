@@ -69,16 +69,17 @@ class Compiler:
         assert done.returncode == 0, f"{self.target}:\n{done.stdout[-4000:]}"
 
     def module(self, folder: Path, *options: str) -> Path:
-        """Compile csrc strictly, and what cffi generates without a warning; link the module."""
+        """Compile csrc strictly, and what knows Python without a warning; link the modules."""
         generated, out = folder / "_core.c", folder / "_core.abi3.so"
         sizes = folder / "sizes.c"
         recipe = runpy.run_path(str(ROOT / "csrc" / "build_core.py"))
         recipe["ffibuilder"].emit_c_code(str(generated))
         sizes.write_text(SIZES)
-        for source in (generated, sizes):
-            self("-O2", "-fPIC", "-Wall", "-Werror", "-DPy_LIMITED_API=0x030a0000", "-c", source,
-                 "-o", source.with_suffix(".o"))  # fmt: skip
-        objects = [str(source.with_suffix(".o")) for source in (generated, sizes)]
+        objects = []
+        for source in (generated, sizes, *map(Path, sources("csrc/cpython"))):
+            objects.append(str(folder / source.with_suffix(".o").name))
+            limit = [] if source.parent.name == "cpython" else ["-DPy_LIMITED_API=0x030a0000"]
+            self("-O2", "-fPIC", "-Wall", "-Werror", *limit, "-c", source, "-o", objects[-1])
         self(*STRICT, "-fPIC", "-shared", *options, *sources("csrc"), *objects, "-o", out)
         return out
 

@@ -23,7 +23,7 @@ from _processes import check_python
 from _scenario import open_log
 
 import pydurable
-from pydurable import AppendFile, Log, _ring
+from pydurable import AppendFile, Log, _native_writer
 
 WORKERS = 6
 ROUNDS = 60
@@ -67,8 +67,8 @@ def restless() -> Iterator[None]:
 def stepped(monkeypatch: pytest.MonkeyPatch) -> type[SteppedChunk]:
     """Rings are made as on an interpreter without a lock, of chunks that need one."""
     chunk = type("Chunk", (SteppedChunk,), {})
-    monkeypatch.setattr(_ring, "STORE_IS_ATOMIC", False)
-    monkeypatch.setattr(_ring, "mmap", SimpleNamespace(**{**vars(mmap), "mmap": chunk}))
+    monkeypatch.setattr(_native_writer, "_CompiledWriter", None)
+    monkeypatch.setattr(_native_writer, "mmap", SimpleNamespace(**{**vars(mmap), "mmap": chunk}))
     return chunk
 
 
@@ -210,11 +210,13 @@ def test_a_log_is_closed_under_its_threads(log_path: Path, way: str) -> None:
     check_ended(by_thread(record.data for record in pydurable.read_log(log_path)), acknowledged)
 
 
-def unlocked(ring: Any, framed: bytes) -> int:
-    return int(ring._active.chunk.write(framed))
+def unlocked(writer: Any, record: bytes) -> bool:
+    return bool(writer._chunks) and writer._store(writer._frame(record))
 
 
-def two_at_once(path: Path, chunk: type[SteppedChunk], patience: float) -> list[bytes]:
+def two_at_once(
+    path: Path, chunk: type[SteppedChunk], patience: float, kind: Callable[[bytes], Any] = bytes
+) -> list[bytes]:
     """Two threads append, and meet inside of the store if nothing keeps them apart."""
     with open_file(path) as file:
         file.append(b"first\n")
@@ -226,7 +228,7 @@ def two_at_once(path: Path, chunk: type[SteppedChunk], patience: float) -> list[
                 meeting.wait(patience)
 
         chunk.between = staticmethod(meet)
-        run_all([lambda: file.append(b"one\n"), lambda: file.append(b"two\n")])
+        run_all([lambda: file.append(kind(b"one\n")), lambda: file.append(kind(b"two\n"))])
         chunk.between = staticmethod(lambda: None)
     return sorted(path.read_bytes().splitlines())
 
@@ -236,12 +238,9 @@ def test_stores_keep_apart(path: Path, stepped: type[SteppedChunk]) -> None:
     assert two_at_once(path, stepped, 0.2) == [b"first", b"one", b"two"]
 
 
-def test_stores_keep_apart_also_on_the_slow_way(
-    path: Path, stepped: type[SteppedChunk], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The way of records that found the ring full, or not open yet, takes the same lock."""
-    monkeypatch.setattr(_ring.AppendRing, "_open_write", lambda ring: None)
-    assert two_at_once(path, stepped, 0.2) == [b"first", b"one", b"two"]
+def test_stores_keep_apart_also_on_the_slow_way(path: Path, stepped: type[SteppedChunk]) -> None:
+    """The way of records that are no bytes, or that found the ring full, takes the same lock."""
+    assert two_at_once(path, stepped, 0.2, bytearray) == [b"first", b"one", b"two"]
 
 
 def test_a_commit_does_not_read_a_store_half_done(path: Path, stepped: type[SteppedChunk]) -> None:
@@ -268,13 +267,13 @@ def test_a_commit_does_not_read_a_store_half_done(path: Path, stepped: type[Step
 CHILD_OF_A_HOLDER = """
 import os, sys, threading
 import pydurable
-from pydurable import _ring
-_ring.STORE_IS_ATOMIC = False
+from pydurable import _native_writer
+_native_writer._CompiledWriter = None
 log = pydurable.Log(sys.argv[1])
 log.append(b"x")
 held, done = threading.Event(), threading.Event()
 def hold():
-    with log._ring._lock:
+    with log._ring._lock, log._writer._lock:
         held.set()
         done.wait()
 holder = threading.Thread(target=hold)
@@ -303,5 +302,5 @@ def test_a_store_without_its_lock_is_seen(
     path: Path, stepped: type[SteppedChunk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The checks of this file can fail: without the lock one of two lines is lost."""
-    monkeypatch.setattr(_ring.AppendRing, "_locked_write", unlocked)
+    monkeypatch.setattr(_native_writer.LockedWriter, "append", unlocked)
     assert two_at_once(path, stepped, PATIENCE_S) in ([b"first", b"one"], [b"first", b"two"])

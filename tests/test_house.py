@@ -20,7 +20,9 @@ PYTHON_FILES = [
     for path in sorted((ROOT / folder).rglob("*.py"))
 ] + sorted(ROOT.glob("*.py"))
 C_PROGRAMS = [
-    path for folder in ("tests", "bench") for path in sorted((ROOT / folder).rglob("*.[ch]"))
+    path
+    for folder in ("tests", "bench", "csrc/cpython")
+    for path in sorted((ROOT / folder).rglob("*.[ch]"))
 ]
 SOURCES = [*PYTHON_FILES, *C_FILES, *C_PROGRAMS]
 
