@@ -202,10 +202,6 @@ bool pd_async_take(struct pd_async *async, struct pd_result *result)
     if (async->log->forked)
         return false;
     pthread_mutex_lock(&async->mutex);
-    if (async->rung) {
-        pd_sys_bell_clear(async->bell[0]);
-        async->rung = false;
-    }
     struct pd_request *request = async->oldest;
     const bool finished = request && request->finished;
     if (finished) {
@@ -213,6 +209,11 @@ bool pd_async_take(struct pd_async *async, struct pd_result *result)
         if (!request->next)
             async->newest = NULL;
         *result = request->result;
+    }
+    /* It goes on ringing for who does not take all that there is. */
+    if (async->rung && !(async->oldest && async->oldest->finished)) {
+        pd_sys_bell_clear(async->bell[0]);
+        async->rung = false;
     }
     pthread_mutex_unlock(&async->mutex);
     if (finished)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydurable._ending import Ending
@@ -22,13 +21,10 @@ Outcome = TypeVar("Outcome")
 
 
 class _Nowhere:
-    """Stands for the side of a loop, and for the loop, where there is none."""
+    """Stands for the side of a loop where there is none."""
 
-    _thread_id = None
-
-    @property
-    def home(self) -> _Nowhere:
-        return self
+    def commit(self, _data: Any) -> None:
+        return None
 
 
 NOWHERE: Any = _Nowhere()
@@ -86,24 +82,23 @@ class AsyncCommits(Ending, Generic[Outcome]):
             written.
         :raises PoisonedError, ValueError, OSError: as :meth:`commit`.
         """
-        if type(data) is not bytes:
-            data = as_bytes(data)
-        if len(data) > self._max_record_bytes:
-            self._refuse_size(len(data))
-        side = self._loops.latest
-        if side.home._thread_id != get_ident():
-            side = self._use_loop()
-        future = side.create_future()
-        side.records.append(data)
-        side.futures.append(future)
-        if not side.scheduled:
-            side.schedule()
+        future = self._loops.latest.commit(data)
+        if future is None:
+            future = self._commit_otherwise(data)
         outcome: Outcome = await future
         return outcome
 
+    def _commit_otherwise(self, data: Any) -> Any:
+        """What is no bytes, or too large, or comes first, or from another loop than the last."""
+        record = as_bytes(data)
+        if len(record) > self._max_record_bytes:
+            self._refuse_size(len(record))
+        side = self._use_loop()
+        return side.commit(record) or side.put([record])
+
     def _use_loop(self) -> LoopSide:
         """What serves the running loop, from its first call on."""
-        from pydurable._loops import Loops
+        from pydurable._loops import Limits, Loops
 
         if self._closed:
             raise self._closed_error()
@@ -111,8 +106,9 @@ class AsyncCommits(Ending, Generic[Outcome]):
             raise ForkedError("it was opened by the parent of this process; open it anew")
         loops = self._loops
         if isinstance(loops, _NoLoops):
-            lot_bytes = min(self._lot_bytes, self._max_record_bytes // 4)
-            made = Loops(self._native, self._ring, lot_bytes, self._numbers)
+            most = self._max_record_bytes
+            limits = Limits(most, min(self._lot_bytes, most // 4))
+            made = Loops(self._native, self._ring, limits, self._numbers)
             # Two loops that come here at the same time are to find the same.
             loops = self.__dict__.setdefault("_loops", made)
         return loops.here()

@@ -2,7 +2,7 @@
 
 What tasks commit during a turn of their loop is gathered in a list and handed to the core as one
 lot, which becomes one batch.  Two threads of the core write and flush, and ring a descriptor that
-the loop watches.  So a commit costs a future and an entry in a list, a lot one call into C, and
+the loop watches.  So a commit costs a waiter and an entry in a list, a lot one call into C, and
 no Python thread is involved.
 """
 
@@ -10,48 +10,51 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import partial
-from itertools import accumulate
-from typing import Any
+from itertools import accumulate, repeat
+from typing import Any, NamedTuple
 
 from pydurable._async import NOWHERE
+from pydurable._gathering import gathering
 from pydurable._native import NativeLog
 from pydurable._native_async import NativeAsync
 from pydurable._ring import AppendRing, NoRing
+from pydurable._waiter import Waiter, make_waiter, tell_all, tell_all_later
 from pydurable.errors import ClosedError, DurableError
 
-__all__ = ["LoopSide", "Loops"]
+__all__ = ["Limits", "LoopSide", "Loops"]
 
 _PREFIX_BYTES = 4
 
 _IN_FLIGHT = 3
 """Lots: two that are being flushed, and one so that the core need not wait for the loop."""
 
-_STRIDE = 128
+_STRIDE = 250
 """Where more tasks than this are woken at once, the commits of each so many that follow are handed
-over if nothing is in flight: they are flushed while the loop goes on with the other tasks."""
+over while there is room: they are flushed while the loop goes on with the other tasks."""
 
 
 class Lot:
     """Records that were committed one after the other, and who waits for them.
 
-    Nearly every future stands for one record; ``counts`` has the others, by their index: those of
+    Nearly every waiter stands for one record; ``counts`` has the others, by their index: those of
     several records, and, with 0, those of a sync.
     """
 
-    __slots__ = ("counts", "futures", "records")
+    __slots__ = ("counts", "records", "waiters")
 
     def __init__(
         self,
         records: list[bytes],
-        futures: list[asyncio.Future[Any]],
+        waiters: list[Waiter],
         counts: dict[int, int],
     ) -> None:
         self.records = records
-        self.futures = futures
+        self.waiters = waiters
         self.counts = counts
 
     @property
@@ -60,7 +63,7 @@ class Lot:
         return not self.records
 
     def split(self, limit: int) -> Lot | None:
-        """Keep what makes a batch, one future at the least; return the rest.
+        """Keep what makes a batch, one waiter at the least; return the rest.
 
         A sync is a lot of its own.
         """
@@ -69,7 +72,7 @@ class Lot:
         if size <= limit and 0 not in counts.values():
             return None
         size = at = 0
-        for index in range(len(self.futures)):
+        for index in range(len(self.waiters)):
             after = at + counts.get(index, 1)
             size += sum(map(len, records[at:after])) + _PREFIX_BYTES * (after - at)
             if index and (size > limit or after == at or not at):
@@ -80,16 +83,16 @@ class Lot:
     def _cut(self, index: int, at: int) -> Lot:
         rest = Lot(
             self.records[at:],
-            self.futures[index:],
+            self.waiters[index:],
             {key - index: count for key, count in self.counts.items() if key >= index},
         )
-        self.records, self.futures = self.records[:at], self.futures[:index]
+        self.records, self.waiters = self.records[:at], self.waiters[:index]
         self.counts = {key: count for key, count in self.counts.items() if key < index}
         return rest
 
     def lsns(self, last: int) -> Sequence[int]:
-        """The last LSN of each future, where ``last`` is that of the lot."""
-        number = len(self.futures)
+        """The last LSN of each waiter, where ``last`` is that of the lot."""
+        number = len(self.waiters)
         if not self.counts:
             return range(last - number + 1, last + 1)
         steps = [self.counts.get(index, 1) for index in range(number)]
@@ -97,9 +100,8 @@ class Lot:
 
     def fail(self, make: Callable[[], Exception]) -> None:
         """Give each task an exception of its own: raised in several, one would mix them up."""
-        for future in self.futures:
-            if not future.done():
-                future.set_exception(make())
+        for waiter in self.waiters:
+            waiter.fail(make())
 
 
 class _Home:
@@ -113,18 +115,27 @@ class _Home:
         return threading.get_ident() if asyncio._get_running_loop() is self._loop else None
 
 
-def _future_maker(loop: asyncio.AbstractEventLoop) -> Callable[[], asyncio.Future[Any]]:
-    """The loop's create_future; of asyncio's own loops without the step of Python that it is."""
-    if getattr(type(loop), "create_future", None) is asyncio.BaseEventLoop.create_future:
-        return partial(asyncio.Future, loop=loop)
-    return loop.create_future
+def _schedule_end_of_turn(side: weakref.ref[LoopSide]) -> None:
+    """For a gathering, which must not keep the side that has it: what a side has of the core is to
+    be given back at once where nobody has it any more."""
+    found = side()
+    if found is None:
+        raise ClosedError("it is closed")
+    found.loop.call_soon(found._end_turn)
+
+
+class Limits(NamedTuple):
+    """How large things may be, in bytes."""
+
+    record_bytes: int
+    lot_bytes: int
+    """Of what goes to the core at once; 0 for one by one."""
 
 
 class LoopSide:
     """One loop's dealings with one log.  All but close() happens in that loop's thread.
 
-    commit_async() itself adds to ``records`` and ``futures``, and calls ``schedule`` unless that
-    is ``scheduled``: each line of Python counts there.
+    ``commit`` leaves a single record with the gathering; :meth:`put` takes the rest.
     """
 
     def __init__(
@@ -132,42 +143,45 @@ class LoopSide:
         loop: asyncio.AbstractEventLoop,
         log: NativeLog,
         ring: AppendRing | NoRing,
-        lot_bytes: int,
+        limits: Limits,
         numbers: bool,
     ) -> None:
         self.loop = loop
-        self.home: Any = loop if hasattr(loop, "_thread_id") else _Home(loop)
-        self.create_future = _future_maker(loop)
-        self.records: list[bytes] = []
-        self.futures: list[asyncio.Future[Any]] = []
-        self.scheduled = False
+        self._gathering = gathering(
+            loop if hasattr(loop, "_thread_id") else _Home(loop),
+            loop,
+            partial(_schedule_end_of_turn, weakref.ref(self)),
+            limits.record_bytes,
+        )
+        self.commit = self._gathering.commit
         self._counts: dict[int, int] = {}
         self._waiting: Lot | None = None
         self._flight: deque[Lot] = deque()
         self._ring = ring
-        self._lot_bytes = lot_bytes
+        self._lot_bytes = limits.lot_bytes
         self._numbers = numbers
-        self._ended = False
+        self._ended = self._freed = False
         self._native = NativeAsync(log)
         self.loop.add_reader(self._native.descriptor, self._take_results)
 
-    def schedule(self) -> None:
+    def _schedule(self) -> None:
         """Hand over at the end of this turn, with all that other tasks commit in it."""
-        self.scheduled = True
+        self._gathering.scheduled = True
         self.loop.call_soon(self._end_turn)
 
-    def put(self, records: list[bytes]) -> asyncio.Future[Any]:
+    def put(self, records: list[bytes]) -> Waiter:
         """Queue records that are to be in one batch, or, with none, a sync.
 
-        The future gets the last LSN, or the durable one.
+        The waiter gets the last LSN, or the durable one.
         """
-        future = self.create_future()
-        self._counts[len(self.futures)] = len(records)
-        self.records += records
-        self.futures.append(future)
-        if not self.scheduled:
-            self.schedule()
-        return future
+        gathering = self._gathering
+        waiter = make_waiter(self.loop)
+        if not gathering.scheduled:
+            self._schedule()
+        self._counts[len(gathering.waiters)] = len(records)
+        gathering.records.extend(records)
+        gathering.waiters.append(waiter)
+        return waiter
 
     def close(self) -> None:
         """Finish what was handed over; the rest gets ClosedError.  In whatever thread."""
@@ -183,21 +197,21 @@ class LoopSide:
     # -- in the loop -----------------------------------------------------------------------
 
     def _end_turn(self) -> None:
-        self.scheduled = False
+        self._gathering.scheduled = False
         self._hand_over()
 
-    def _hand_over_if_idle(self) -> None:
-        if not self._flight:
+    def _hand_over_a_part(self) -> None:
+        if len(self._flight) < _IN_FLIGHT - 1:
             self._hand_over()
 
     def _next_lot(self) -> Lot | None:
         """What goes to the core next: what found no room before, then what came since."""
         lot = self._waiting
         if lot is None:
-            if not self.futures:
+            if not self._gathering.waiters:
                 return None
-            lot = Lot(self.records, self.futures, self._counts)
-            self.records, self.futures, self._counts = [], [], {}
+            lot = Lot(*self._gathering.take(), self._counts)
+            self._counts = {}
         self._waiting = lot.split(self._lot_bytes)
         return lot
 
@@ -216,32 +230,34 @@ class LoopSide:
 
     def _take_results(self) -> None:
         """Tell the tasks of every lot that is finished, in order, and hand over the next ones."""
-        while (last := self._native.take()) is not None:
+        # Not those that come in meanwhile: on a fast disk that could go on for ever.
+        for _ in range(len(self._flight)):
+            if self._freed or (last := self._native.take()) is None:
+                break
             lot = self._flight.popleft()
             if last < 0:
                 lot.fail(self._native.refusal)
-            else:
+            elif asyncio.current_task() is None:
                 self._tell(lot, last)
-        if not self.scheduled:
+            else:  # which has closed the log: one task cannot run within another
+                tell_all_later(lot.waiters, self._results(lot, last))
+        if not (self._ended or self._gathering.scheduled):
             self._hand_over()
-            # Behind the tasks that were woken, but in the same turn: what most of them commit now
-            # need not wait until the loop has asked the system for news once more.
-            self.schedule()
 
     def _tell(self, lot: Lot, last: int) -> None:
-        """Wake each task with its last LSN; one that was cancelled no longer wants to know."""
-        futures = lot.futures
-        lsns = lot.lsns(last) if self._numbers else [None] * len(futures)
-        for at in range(0, len(futures), _STRIDE):
-            if at:
-                # Tasks run in the order in which they are woken: this comes in between.
-                self.loop.call_soon(self._hand_over_if_idle)
-            end = at + _STRIDE
-            for future, lsn in zip(futures[at:end], lsns[at:end], strict=True):
-                try:  # suppress() takes longer than all the rest
-                    future.set_result(lsn)
-                except asyncio.InvalidStateError:
-                    continue  # its task was cancelled
+        """Run each task with its last LSN, and hand over what they commit."""
+        gathering = self._gathering
+        # Seen to below: what all of them commit now need not wait for the end of the turn.
+        before, gathering.scheduled = gathering.scheduled, True
+        try:
+            tell_all(lot.waiters, self._results(lot, last), _STRIDE, self._hand_over_a_part)
+        finally:
+            gathering.scheduled = before
+            if not self._ended:
+                self._hand_over()
+
+    def _results(self, lot: Lot, last: int) -> Iterable[Any]:
+        return lot.lsns(last) if self._numbers else repeat(None)
 
     def _end(self) -> None:
         if self._ended:
@@ -251,6 +267,7 @@ class LoopSide:
         self._take_results()
         # What is left was not handed over, and the core takes nothing more.
         self._hand_over()
+        self._freed = True
         self._native.free()
 
 
@@ -263,13 +280,13 @@ class Loops:
     """
 
     def __init__(
-        self, log: NativeLog, ring: AppendRing | NoRing, lot_bytes: int, numbers: bool
+        self, log: NativeLog, ring: AppendRing | NoRing, limits: Limits, numbers: bool
     ) -> None:
         self.latest: Any = NOWHERE
         self._all: dict[asyncio.AbstractEventLoop, LoopSide] = {}
         self._log = log
         self._ring = ring
-        self._lot_bytes = lot_bytes
+        self._limits = limits
         self._numbers = numbers
         self._lock = threading.Lock()
         self._closed = False
@@ -286,7 +303,7 @@ class Loops:
                 # what they had.
                 for other in [each for each in self._all if each.is_closed()]:
                     self._all.pop(other).close()
-                side = LoopSide(loop, self._log, self._ring, self._lot_bytes, self._numbers)
+                side = LoopSide(loop, self._log, self._ring, self._limits, self._numbers)
                 self._all[loop] = side
             self.latest = side
             return side

@@ -16,5 +16,12 @@
 
 /* Make the types; NULL with an exception. */
 PyObject *pd_cpython_writer(void);
+PyObject *pd_cpython_gathering(void);
+PyObject *pd_cpython_waiter(void);
+/* A waiter for a task of the loop; NULL with an exception. */
+PyObject *pd_cpython_new_waiter(PyObject *loop);
+
+/* For a type that the collector knows: what it can clear, and then itself. */
+void pd_cpython_dealloc(PyObject *self);
 
 #endif

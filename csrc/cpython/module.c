@@ -4,6 +4,16 @@
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "pydurable._cpython",
                                         .m_size = -1};
 
+void pd_cpython_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    const inquiry clear = (inquiry)PyType_GetSlot(type, Py_tp_clear);
+    (void)clear(self);
+    PyObject_GC_Del(self);
+    Py_DECREF(type);
+}
+
 static int add(PyObject *module, const char *name, PyObject *type)
 {
     const int rc = type ? PyModule_AddObjectRef(module, name, type) : -1;
@@ -14,7 +24,9 @@ static int add(PyObject *module, const char *name, PyObject *type)
 PyMODINIT_FUNC PyInit__cpython(void)
 {
     PyObject *module = PyModule_Create(&definition);
-    if (module && add(module, "Writer", pd_cpython_writer()) == 0)
+    if (module && add(module, "Writer", pd_cpython_writer()) == 0 &&
+        add(module, "Gathering", pd_cpython_gathering()) == 0 &&
+        add(module, "Waiter", pd_cpython_waiter()) == 0)
         return module;
     Py_XDECREF(module);
     return NULL;

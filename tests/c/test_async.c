@@ -95,6 +95,9 @@ static void close_with_results(void)
     for (uint64_t lsn = 1; lsn <= 20; lsn++) {
         CHECK(pd_async_take(async, &result));
         CHECK_EQUAL(result.last_lsn, lsn);
+        /* Who takes one at a time hears of the next. */
+        struct pollfd bell = {.fd = pd_async_fd(async), .events = POLLIN};
+        CHECK_EQUAL(poll(&bell, 1, 0), 1);
     }
     pd_async_free(async);
     struct pd_log_info info;
