@@ -210,8 +210,9 @@ bool pd_async_take(struct pd_async *async, struct pd_result *result)
             async->newest = NULL;
         *result = request->result;
     }
-    /* It goes on ringing for who does not take all that there is. */
-    if (async->rung && !(async->oldest && async->oldest->finished)) {
+    /* It goes on ringing for who does not take all that there is.  And a worker rings after it has
+     * let go of the mutex: by then its result may be taken, and nobody would expect the ring. */
+    if (!(async->oldest && async->oldest->finished)) {
         pd_sys_bell_clear(async->bell[0]);
         async->rung = false;
     }

@@ -101,6 +101,20 @@ def test_a_failing_claim_fails(build: Build, tmp_path: Path) -> None:
 
 
 BROKEN = {
+    "a ring that nobody expects goes on for ever": (
+        "async",
+        "async.c",
+        "    if (!(async->oldest && async->oldest->finished)) {\n",
+        "    if (async->rung && !(async->oldest && async->oldest->finished)) {\n",
+        "poll(&bell, 1, 0) is 1, 0 is 0",
+    ),
+    "a ring is over with the first result": (
+        "async",
+        "async.c",
+        "    if (!(async->oldest && async->oldest->finished)) {\n",
+        "    if (true) {\n",
+        "poll(&bell, 1, 0) is 0, 1 is 1",
+    ),
     "nobody wakes the next portion": (
         "turns",
         "wait.c",
@@ -149,7 +163,8 @@ BROKEN = {
 @pytest.mark.long
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_wait_is_caught(case: str, tmp_path: Path) -> None:
-    """Where a thread is left behind, or held for nobody, the tests of it fail."""
+    """Where a thread is left behind, or held for nobody, or a loop is not told, or told for ever,
+    the tests of it fail."""
     suite, name, right, wrong, says = BROKEN[case]
     source = ROOT / "csrc" / name
     text = source.read_text()

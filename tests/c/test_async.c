@@ -1,8 +1,10 @@
 /* test_async.c - requests of several loops at once, for what a thread sanitizer can find. */
 #define _POSIX_C_SOURCE 200809L
 
+#include "async.h"
 #include "check.h"
 #include "scratch.h"
+#include "sys.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -106,7 +108,27 @@ static void close_with_results(void)
     scratch_close(log);
 }
 
+/* A worker that rings late, when its result has been taken, does not keep the loop awake for ever.
+ */
+static void late_ring(void)
+{
+    struct pd_log *log = scratch_open("late", PD_TARGET_GROUP, SEGMENT);
+    struct pd_async *async;
+    struct pd_error error;
+    struct pd_result result;
+    CHECK_EQUAL(pd_async_open(log, &async, &error), 0);
+    pd_sys_bell_ring(async->bell[1]);
+    struct pollfd bell = {.fd = pd_async_fd(async), .events = POLLIN};
+    CHECK_EQUAL(poll(&bell, 1, 0), 1);
+    CHECK(!pd_async_take(async, &result));
+    CHECK_EQUAL(poll(&bell, 1, 0), 0);
+    pd_async_close(async);
+    pd_async_free(async);
+    scratch_close(log);
+}
+
 const struct test async_tests[] = {
+    {"a ring that comes late is heard once", late_ring},
     {"three loops submit and take results, over many segments", loops_at_once},
     {"closing finishes what was submitted", close_with_results},
     {NULL, NULL},
