@@ -22,6 +22,7 @@ def _load() -> Any:
     return module
 
 
-_has_lock = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
+# A free-threaded build has no such module, whether or not its lock is switched on in this process.
+_has_lock = sys.implementation.name == "cpython" and "t" not in sys.abiflags
 compiled: Any = _load() if _has_lock else None
 """None where one call of a C method is not one step for every other thread."""

@@ -202,8 +202,16 @@ log.close()
 """
 
 
-def test_other_interpreters_have_the_locked_one(log_path: Path) -> None:
-    """What is not CPython does not load the module that is compiled for CPython."""
-    pretend = "import sys; sys.implementation.name = 'other'\n"
-    check_python(pretend + SWITCHED_OFF, log_path)
+@pytest.mark.parametrize(
+    "pretence",
+    [
+        "sys.implementation.name = 'other'",
+        "sys.abiflags = 't'; sys._is_gil_enabled = lambda: False",
+        "sys.abiflags = 't'; sys._is_gil_enabled = lambda: True",
+    ],
+)
+def test_other_interpreters_have_the_locked_one(log_path: Path, pretence: str) -> None:
+    """What is not CPython, or is built without the lock, does not load the module that is compiled
+    for CPython with it: there is none, also where PYTHON_GIL=1 switches such a lock on."""
+    check_python(f"import sys; {pretence}\n" + SWITCHED_OFF, log_path)
     assert sys.implementation.name != "other"
