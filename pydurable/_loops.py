@@ -160,14 +160,9 @@ class LoopSide:
         self._ring = ring
         self._lot_bytes = limits.lot_bytes
         self._numbers = numbers
-        self._ended = self._freed = False
+        self._ended = False
         self._native = NativeAsync(log)
         self.loop.add_reader(self._native.descriptor, self._take_results)
-
-    def _schedule(self) -> None:
-        """Hand over at the end of this turn, with all that other tasks commit in it."""
-        self._gathering.scheduled = True
-        self.loop.call_soon(self._end_turn)
 
     def put(self, records: list[bytes]) -> Waiter:
         """Queue records that are to be in one batch, or, with none, a sync.
@@ -177,7 +172,8 @@ class LoopSide:
         gathering = self._gathering
         waiter = make_waiter(self.loop)
         if not gathering.scheduled:
-            self._schedule()
+            gathering.scheduled = True
+            self.loop.call_soon(self._end_turn)
         self._counts[len(gathering.waiters)] = len(records)
         gathering.records.extend(records)
         gathering.waiters.append(waiter)
@@ -232,29 +228,32 @@ class LoopSide:
         """Tell the tasks of every lot that is finished, in order, and hand over the next ones."""
         # Not those that come in meanwhile: on a fast disk that could go on for ever.
         for _ in range(len(self._flight)):
-            if self._freed or (last := self._native.take()) is None:
-                break
-            lot = self._flight.popleft()
-            if last < 0:
-                lot.fail(self._native.refusal)
-            elif asyncio.current_task() is None:
-                self._tell(lot, last)
-            else:  # which has closed the log: one task cannot run within another
-                tell_all_later(lot.waiters, self._results(lot, last))
-        if not (self._ended or self._gathering.scheduled):
-            self._hand_over()
+            # A task that closes the log takes the rest, and the core is not to be asked any more.
+            if not self._flight or (last := self._native.take()) is None:
+                return
+            try:
+                self._settle(self._flight.popleft(), last)
+            finally:  # also where a task has ended the program
+                if not self._ended:
+                    self._hand_over()
 
-    def _tell(self, lot: Lot, last: int) -> None:
-        """Run each task with its last LSN, and hand over what they commit."""
+    def _settle(self, lot: Lot, last: int) -> None:
+        if last < 0:
+            lot.fail(self._native.refusal)
+        elif asyncio.current_task() is None:
+            self._run_tasks(lot, last)
+        else:  # which has closed the log: one task cannot run within another
+            tell_all_later(lot.waiters, self._results(lot, last))
+
+    def _run_tasks(self, lot: Lot, last: int) -> None:
+        """Run each task with its last LSN."""
         gathering = self._gathering
-        # Seen to below: what all of them commit now need not wait for the end of the turn.
+        # What all of them commit now is handed over behind them, and not at the end of the turn.
         before, gathering.scheduled = gathering.scheduled, True
         try:
             tell_all(lot.waiters, self._results(lot, last), _STRIDE, self._hand_over_a_part)
         finally:
             gathering.scheduled = before
-            if not self._ended:
-                self._hand_over()
 
     def _results(self, lot: Lot, last: int) -> Iterable[Any]:
         return lot.lsns(last) if self._numbers else repeat(None)
@@ -267,7 +266,6 @@ class LoopSide:
         self._take_results()
         # What is left was not handed over, and the core takes nothing more.
         self._hand_over()
-        self._freed = True
         self._native.free()
 
 

@@ -85,8 +85,10 @@ def test_who_is_told_before_it_waits_does_not_wait(kind: str) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         for number, way in enumerate(("tell", "tell_later")):
-            waiter = make_waiter(loop)
+            waiter: Any = make_waiter(loop)
+            assert not waiter.done()
             getattr(waiter, way)(number)
+            assert waiter.done()
             assert await waiter == number
 
     run(main)
