@@ -35,7 +35,7 @@ bool pd_group_can_lead(struct pd_log *log)
 bool pd_group_is_next(struct pd_log *log)
 {
     return pd_group_can_lead(log) &&
-           (log->acked_seq == log->filling_seq || pd_group_filling(log)->callers >= log->expected);
+           (log->acked_seq == log->filling_seq || pd_group_filling(log)->callers * 2 >= log->crowd);
 }
 
 int pd_group_usable(const struct pd_log *log)
@@ -71,6 +71,14 @@ void pd_log_poison_file(struct pd_log *log, int rc, const char *op)
     pd_log_poison(log, &error);
 }
 
+/* How many seem to commit at a time: those who were sent home now, and those who are not yet. */
+static uint32_t count_crowd(const struct pd_log *log, uint32_t sent)
+{
+    for (uint64_t seq = log->acked_seq; seq <= log->filling_seq; seq++)
+        sent += log->slots[seq % PD_SLOTS].callers;
+    return sent;
+}
+
 /* Acknowledge, in order, the batches that have landed.  Says for each slot how many threads are to
  * be woken, and returns whether there are any. */
 static bool settle(struct pd_log *log, uint64_t flush_ns, uint32_t waiters[PD_SLOTS])
@@ -84,7 +92,6 @@ static bool settle(struct pd_log *log, uint64_t flush_ns, uint32_t waiters[PD_SL
             break;
         log->written_lsn = slot->first_lsn + slot->count - 1;
         __atomic_store_n(&log->acked_seq, log->acked_seq + 1, __ATOMIC_RELEASE);
-        __atomic_store_n(&log->expected, slot->callers, __ATOMIC_RELAXED);
         sent += slot->callers;
         /* Those that wait find their batch acknowledged and leave the count alone. */
         waiters[index] = slot->waiters;
@@ -95,8 +102,10 @@ static bool settle(struct pd_log *log, uint64_t flush_ns, uint32_t waiters[PD_SL
         if (slot->buffer.capacity > 2 * log->batch_limit)
             pd_buffer_free(&slot->buffer);
     }
-    if (sent)
+    if (sent) {
+        __atomic_store_n(&log->crowd, count_crowd(log, sent), __ATOMIC_RELAXED);
         pd_hold_begin(log, sent, flush_ns);
+    }
     if (pd_log_is_durable_target(log) && log->written_lsn > log->durable_lsn) {
         __atomic_store_n(&log->durable_lsn, log->written_lsn, __ATOMIC_RELEASE);
         log->sink->publish(log);

@@ -158,8 +158,7 @@ struct pd_log {
     uint32_t held_lane;
     uint64_t retry_ns;    /* when to try it again */
     struct pd_error full; /* what it met */
-    uint32_t expected; /* commits that the last acknowledged batch sent home, likely to come back;
-                        * written under the mutex, atomically */
+    uint32_t crowd; /* how many seem to commit at a time; written under the mutex, atomically */
     struct pd_hold hold;
     uint32_t awake; /* threads that wait for their turn to go home; atomic */
     uint64_t next_lsn;

@@ -138,7 +138,7 @@ int pd_group_wait_and_leave(struct pd_log *log, uint64_t seq, bool takes_turn)
     if (held)
         pthread_mutex_unlock(&log->mutex);
     /* Who led a batch of its own goes home alone. */
-    if (!held || __atomic_load_n(&log->expected, __ATOMIC_RELAXED) > 1)
+    if (!held || __atomic_load_n(&log->crowd, __ATOMIC_RELAXED) > 1)
         go_home(log, seq, takes_turn);
     (void)__atomic_fetch_sub(&log->users, 1, __ATOMIC_RELEASE);
     return rc;

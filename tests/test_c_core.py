@@ -150,6 +150,20 @@ BROKEN = {
         "hold->trust",
         "pd_hold_lasts_ns(log) is",
     ),
+    "a second lane is led for whoever comes": (
+        "hold",
+        "group.c",
+        "pd_group_filling(log)->callers * 2 >= log->crowd);",
+        "pd_group_filling(log)->callers > 0);",
+        "not so: !is_led_with",
+    ),
+    "who is still under way is not counted": (
+        "hold",
+        "group.c",
+        "        sent += log->slots[seq % PD_SLOTS].callers;\n",
+        "        break;\n",
+        "shared->crowd is",
+    ),
     "a sync is held as a commit is": (
         "hold",
         "wait.c",
@@ -163,8 +177,8 @@ BROKEN = {
 @pytest.mark.long
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_wait_is_caught(case: str, tmp_path: Path) -> None:
-    """Where a thread is left behind, or held for nobody, or a loop is not told, or told for ever,
-    the tests of it fail."""
+    """Where a thread is left behind, or held for nobody, or leads for too few, or where a loop
+    is not told, or told for ever, the tests of it fail."""
     suite, name, right, wrong, says = BROKEN[case]
     source = ROOT / "csrc" / name
     text = source.read_text()

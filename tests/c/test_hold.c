@@ -10,6 +10,7 @@ enum { THREADS = 8, ROUNDS = 30, SIZE = 64, SEGMENT = 256 * 1024, TRIES = 20, MO
 static const uint64_t flush_ns = 25000000, hold_ns = 20000000;
 
 static struct pd_log *shared;
+static uint64_t first_seq = UINT64_MAX; /* until that is known */
 static const struct pd_sys *true_table;
 
 static int sync_slowly(int fd)
@@ -53,6 +54,51 @@ static void a_loop_fills_batches(void)
     for (int i = 0; i < TRIES && !together; i++)
         together = commit_together() <= ROUNDS * 5 / 4;
     CHECK(together);
+    scratch_close(shared);
+    pd_sys = true_table;
+}
+
+/* Whether the next batch is led, beside one in flight, when so many travel in it. */
+static bool is_led_with(uint32_t callers)
+{
+    pd_group_filling(shared)->callers = callers;
+    return pd_group_is_next(shared);
+}
+
+/* During the first flush five join the next batch, and one is under way: six commit at a time. */
+static int sync_beside_others(int fd)
+{
+    pthread_mutex_lock(&shared->mutex);
+    const bool in_flight = shared->acked_seq != shared->filling_seq;
+    if (in_flight && shared->acked_seq == first_seq) {
+        pd_group_filling(shared)->callers = 5;
+    } else if (in_flight && shared->acked_seq == first_seq + 1) {
+        CHECK_EQUAL(shared->crowd, 6);
+        CHECK(!is_led_with(2));
+        CHECK(is_led_with(3));
+        CHECK(!is_led_with(0));
+    }
+    pthread_mutex_unlock(&shared->mutex);
+    return true_table->fdatasync(fd);
+}
+
+static void a_second_lane_is_for_half_of_all(void)
+{
+    true_table = pd_sys;
+    struct pd_sys table = *true_table;
+    table.fdatasync = sync_beside_others;
+    pd_sys = &table;
+    shared = scratch_open("half", PD_TARGET_GROUP, SEGMENT);
+    pthread_mutex_lock(&shared->mutex);
+    first_seq = shared->filling_seq;
+    pthread_mutex_unlock(&shared->mutex);
+    (void)scratch_commit(shared, 1, SIZE);
+    pthread_mutex_lock(&shared->mutex);
+    pd_group_filling(shared)->callers = 0;
+    pthread_mutex_unlock(&shared->mutex);
+    (void)scratch_commit(shared, 2, SIZE);
+    CHECK_EQUAL(shared->acked_seq, first_seq + 2);
+    CHECK_EQUAL(shared->crowd, 1);
     scratch_close(shared);
     pd_sys = true_table;
 }
@@ -228,5 +274,7 @@ const struct test hold_tests[] = {
     {"a batch that is held in vain sets out when the time is over", who_waits_in_vain_goes_alone},
     {"a hold that ends at any moment leaves nobody behind", a_hold_may_end_at_any_moment},
     {"a sync does not wait for those who may come back", a_sync_is_not_held},
+    {"a second lane is led for half of those who commit, and for no fewer",
+     a_second_lane_is_for_half_of_all},
     {NULL, NULL},
 };

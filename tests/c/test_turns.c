@@ -115,7 +115,7 @@ static void the_last_wakes_another_batch(void)
         pthread_mutex_lock(&shared->mutex);
     }
     __atomic_store_n(&shared->acked_seq, begin + 2, __ATOMIC_RELEASE);
-    __atomic_store_n(&shared->expected, 2, __ATOMIC_RELAXED);
+    __atomic_store_n(&shared->crowd, 2, __ATOMIC_RELAXED);
     slot->waiters = 0;
     pthread_mutex_unlock(&shared->mutex);
     (void)__atomic_fetch_add(&shared->awake, THREADS, __ATOMIC_RELAXED);

@@ -19,7 +19,7 @@
 
 byte filling = 1, acked = 1; /* numbers of batches, as filling_seq and acked_seq */
 byte in_flight = 0;
-byte expected = 0;
+byte crowd = 0; /* how many seem to commit at a time */
 byte callers[BATCHES], waiters[BATCHES], word[BATCHES];
 bool landed[BATCHES], flushed[BATCHES];
 byte told = 0;
@@ -29,7 +29,7 @@ byte enough = 0;       /* or until so many commits travel in it */
 byte watched = 0;      /* the batch that one of those who wait for it watches */
 
 #define NEXT (in_flight < LANES && filling - acked < LANES && \
-              (acked == filling || callers[filling] >= expected))
+              (acked == filling || callers[filling] * 2 >= crowd))
 #define HOLD_LASTS (held && callers[filling] < enough)
 
 /* Acknowledge in order, then say whom to wake: those of acknowledged batches, and one who fills. */
@@ -43,11 +43,20 @@ inline settle(woken_from, next)
 #else
     :: acked < filling && landed[acked] ->
 #endif
-        expected = callers[acked];
-        enough = enough + expected;
+        enough = enough + callers[acked];
         acked++
     :: else -> break
     od;
+    if
+    :: enough > 0 ->
+        crowd = enough;
+        next = acked;
+        do
+        :: next <= filling -> crowd = crowd + callers[next]; next++
+        :: else -> break
+        od
+    :: else
+    fi;
     held = false;
     armed = false;
     if
