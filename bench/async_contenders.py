@@ -18,7 +18,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from .async_floor import Timer, TimerLoop
+from .async_floor import FloorLoop, Flusher, Timer
 from .python_group import ZeroedFile
 
 STRIDE = 128
@@ -150,13 +150,22 @@ PYTHON: dict[str, Callable[[Path], Committer]] = {
     "executor, appended file": lambda folder: Executor(AppendedFile(folder / "file")),
     "executor, eager": lambda folder: Executor(ZeroedFile(folder / "file"), eager=True),
 }
-# Not a contender: what is left of the loop's part if the disk and pydurable cost nothing.
-FLOOR = {"a timer, no disk": Timer} if sys.platform == "linux" else {}
+# Not contenders: what the loop takes if the disk and pydurable cost nothing, and if pydurable does.
+TIMER, FLUSHER = "a timer, no disk", "the C floor as a process"
 CONTENDERS = (*OURS, *PYTHON)
 
 
-def opened(name: str, folder: Path) -> Committer:
+def floors(program: str | None) -> tuple[str, ...]:
+    """Which of the two there are; the second needs the C floor's program."""
+    if sys.platform != "linux":
+        return ()
+    return (TIMER, FLUSHER) if program else (TIMER,)
+
+
+def opened(name: str, folder: Path, size: int, program: str) -> Committer:
     """Open a contender inside the running loop."""
-    if name in FLOOR:
-        return TimerLoop()
+    if name == TIMER:
+        return FloorLoop(Timer(os.O_NONBLOCK))
+    if name == FLUSHER:
+        return FloorLoop(Flusher(program, folder, size))
     return Durable(OURS[name](folder)) if name in OURS else PYTHON[name](folder)

@@ -1,8 +1,11 @@
-"""What an event loop costs without pydurable and without a disk: a timer stands for the flush.
+"""What an event loop costs without pydurable.
 
-``TimerLoop`` is a committer like the others, except that nothing is written: a descriptor becomes
-readable a fixed time after the loop has handed over, as a flush of that length would have it.  What
-its tasks wait beyond a thread that waits for the same timer is asyncio's, and the machine's.
+``FloorLoop`` is a committer like the others, except that its tasks wait for a descriptor that
+becomes readable some time after the loop has handed over.  With a ``Timer`` that is a fixed time,
+as a flush of that length would have it, and nothing is written: what its tasks wait beyond a thread
+that waits for the same timer is asyncio's, and the machine's.  With a ``Flusher`` it is the write
+and the flush of one record, in a process that does nothing else: what they wait beyond one flush is
+also the way there and back.
 """
 
 from __future__ import annotations
@@ -10,8 +13,14 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import subprocess
+from pathlib import Path
+
+from .cells import Terms
+from .native import floor_command
 
 TIMER_NS = 150_000
+TERMS = Terms(method="direct", block_bytes=4096, zeroed=True)
 
 _CLOCK_MONOTONIC = 1
 
@@ -42,28 +51,60 @@ class Timer:
         """Start the time."""
         self._set(self.fd, 0, self._interval, None)
 
+    def hear(self) -> None:
+        """Take note that it is over."""
+        os.read(self.fd, 8)
+
     def commit(self, data: bytes) -> None:
         """Wait in this thread for as long as a flush takes."""
         self.begin()
-        os.read(self.fd, 8)
+        self.hear()
 
     def close(self) -> None:
         """Give the descriptor back."""
         os.close(self.fd)
 
 
-class TimerLoop:
-    """Tasks that wait for a timer: a future each, and one descriptor for all of a turn."""
+class Flusher:
+    """The C floor in a process of its own: begin() has it write a record and flush it."""
 
-    def __init__(self) -> None:
-        self.timer = Timer(os.O_NONBLOCK)
+    def __init__(self, program: str, folder: Path, size: int) -> None:
+        command = floor_command(program, TERMS, size, folder)
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, bufsize=0)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._to = self._process.stdin.fileno()
+        self.fd = self._process.stdout.fileno()
+        self.begin()
+        self.hear()  # once it has written its zeros
+
+    def begin(self) -> None:
+        """Ask for a flush."""
+        os.write(self._to, b"x")
+
+    def hear(self) -> None:
+        """Take note that it is over."""
+        if not os.read(self.fd, 1):
+            raise OSError("the C floor has ended")
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
+class FloorLoop:
+    """Tasks that wait for the source: a future each, and one descriptor for all of a turn."""
+
+    def __init__(self, source: Timer | Flusher) -> None:
+        self.source = source
         self.loop = asyncio.get_running_loop()
         self.coming: list[asyncio.Future[None]] = []
         self.waiting: list[asyncio.Future[None]] = []
-        self.loop.add_reader(self.timer.fd, self._ready)
+        self.loop.add_reader(source.fd, self._ready)
 
     async def commit(self, data: bytes) -> None:
-        """Return when the timer says so."""
+        """Return when the source says so."""
         future = self.loop.create_future()
         self.coming.append(future)
         if len(self.coming) == 1 and not self.waiting:
@@ -71,16 +112,16 @@ class TimerLoop:
         return await future
 
     def close(self) -> None:
-        """Give the descriptor back."""
-        self.loop.remove_reader(self.timer.fd)
-        self.timer.close()
+        """End the source."""
+        self.loop.remove_reader(self.source.fd)
+        self.source.close()
 
     def _begin(self) -> None:
         self.waiting, self.coming = self.coming, []
-        self.timer.begin()
+        self.source.begin()
 
     def _ready(self) -> None:
-        os.read(self.timer.fd, 8)
+        self.source.hear()
         done, self.waiting = self.waiting, []
         for future in done:
             future.set_result(None)

@@ -9,17 +9,25 @@ import sys
 import time
 from array import array
 from pathlib import Path
+from typing import Any
 
-from .async_contenders import FLOOR, OURS, opened
+from . import native
+from .async_contenders import FLUSHER, OURS, TIMER, Committer, opened
+from .async_floor import TERMS, Timer
+from .cells import Cell, Slice
 from .latency import Histogram
 
 FLUSHES = 400
 
 
-def flush_times(name: str, folder: Path) -> dict[str, object]:
+def flush_times(name: str, folder: Path, size: int, program: str) -> dict[str, object]:
     """Commit from one thread without a loop: each commit takes one flush."""
-    target = FLOOR[name]() if name in FLOOR else OURS[name](folder)
-    record = os.urandom(64)
+    if name == FLUSHER:
+        programs = {"floor": program}
+        task = Slice("floor", str(folder), Cell(1, size), 0.1, 0.05, TERMS, programs)
+        return {"rate": 0.0, "latencies": native.run(task)[1].counts}
+    target = Timer() if name == TIMER else OURS[name](folder)
+    record = os.urandom(size)
     times = array("Q")
     for _ in range(FLUSHES):
         begin = time.perf_counter_ns()
@@ -30,10 +38,9 @@ def flush_times(name: str, folder: Path) -> dict[str, object]:
 
 
 async def commit_from_tasks(
-    name: str, folder: Path, tasks: int, size: int, warm_seconds: float, seconds: float
+    committer: Committer, tasks: int, size: int, warm_seconds: float, seconds: float
 ) -> dict[str, object]:
     """Commit from so many tasks, each one record after the other."""
-    committer = opened(name, folder)
     record = os.urandom(size)
     times = array("Q")
     commit, clock, note = committer.commit, time.perf_counter_ns, times.append
@@ -60,21 +67,23 @@ async def commit_from_tasks(
     return {"rate": inside / seconds, "latencies": Histogram.of(times).counts}
 
 
-def run_slice(task: dict[str, object]) -> dict[str, object]:
+async def run_tasks(task: dict[str, Any]) -> dict[str, object]:
+    """Open the contender in the running loop and measure it."""
+    committer = opened(task["contender"], Path(task["folder"]), task["size"], task["program"])
+    times = (task[key] for key in ("tasks", "size", "warm_seconds", "seconds"))
+    return await commit_from_tasks(committer, *times)
+
+
+def run_slice(task: dict[str, Any]) -> dict[str, object]:
     """Measure what the slice names."""
-    name, folder, loop = str(task["contender"]), Path(str(task["folder"])), task["loop"]
     if task["tasks"] == 0:
-        return flush_times(name, folder)
-    coroutine = commit_from_tasks(
-        name,
-        folder,
-        *(task[key] for key in ("tasks", "size", "warm_seconds", "seconds")),  # type: ignore[arg-type]
-    )
-    if loop == "uvloop":
+        folder = Path(task["folder"])
+        return flush_times(task["contender"], folder, task["size"], task["program"])
+    if task["loop"] == "uvloop":
         import uvloop
 
-        return uvloop.run(coroutine)
-    return asyncio.run(coroutine)
+        return uvloop.run(run_tasks(task))
+    return asyncio.run(run_tasks(task))
 
 
 if __name__ == "__main__":

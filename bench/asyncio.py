@@ -17,9 +17,9 @@ from datetime import date
 from pathlib import Path
 from statistics import median
 
-from . import ROOT, machine, report
+from . import ROOT, machine, native, report
 from .arena import Arena
-from .async_contenders import CONTENDERS, FLOOR, OURS, PYTHON
+from .async_contenders import CONTENDERS, OURS, PYTHON, floors
 from .goals import Outcome
 from .latency import Histogram
 
@@ -65,12 +65,13 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def measure(options: argparse.Namespace, arena: Arena) -> Results:
+def measure(options: argparse.Namespace, arena: Arena, program: str | None) -> Results:
     """Run the rounds."""
     numbers = GOAL_TASKS if options.quick else TASKS
+    beside = floors(program)
     slices = [(name, number) for name in CONTENDERS for number in numbers]
-    slices += [(name, FLUSH) for name in (*OURS, *FLOOR)]
-    slices += [(name, number) for name in FLOOR for number in numbers if number <= FLOOR_TASKS]
+    slices += [(name, FLUSH) for name in (*OURS, *beside)]
+    slices += [(name, number) for name in beside for number in numbers if number <= FLOOR_TASKS]
     rounds = options.rounds or (5 if options.quick else 11)
     results: Results = {each: Series() for each in slices}
     with report.progress(rounds * len(slices)) as advance:
@@ -84,6 +85,7 @@ def measure(options: argparse.Namespace, arena: Arena) -> Results:
                         "tasks": number,
                         "size": options.size,
                         "loop": options.loop,
+                        "program": program or "",
                         "warm_seconds": 0.2,
                         "seconds": 0.4 if options.quick else 0.8,
                     }
@@ -165,8 +167,10 @@ def show(facts: dict[str, str], results: Results, options: argparse.Namespace) -
         lines.append((str(row["contender"]), str(row["tasks"]), rate, against, *times))
     report.show(report.Table("Commits from tasks, medians of the rounds", heads, lines))
     report.show(report.goal_table(outcomes(results)))
-    for name in FLOOR:
-        print(f"{name}: 10 tasks: p50 x one wait: {_spread(against_one_flush(results, name))}")
+    for name, number in results:
+        if number == FLUSH and name not in OURS:
+            ratios = _spread(against_one_flush(results, name))
+            print(f"{name}: 10 tasks: p50 x one wait: {ratios}")
 
 
 def main() -> int:
@@ -174,7 +178,10 @@ def main() -> int:
     options = arguments()
     with Arena(options.dir) as arena:
         facts = machine.facts(arena.path)
-        results = measure(options, arena)
+        programs, missing = native.build(arena.path, ("floor",))
+        if "floor" in missing:
+            print(f"without the C floor: {missing['floor']}")
+        results = measure(options, arena, programs.get("floor"))
     show(facts, results, options)
     path = options.json or ROOT / "bench" / "results" / f"{date.today()}-{options.loop}.json"
     document = {

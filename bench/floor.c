@@ -2,7 +2,10 @@
  * floor.c - the floor of the benchmark: one thread that puts records on disk and does nothing
  * else.  Nothing that commits one record at a time can be faster on this path.
  *
- * usage: floor METHOD RECORD_BYTES BLOCK_BYTES ZEROED WARM_SECONDS SECONDS FILE TIMES
+ * usage: floor METHOD RECORD_BYTES BLOCK_BYTES ZEROED FILE WARM_SECONDS SECONDS TIMES
+ *        floor METHOD RECORD_BYTES BLOCK_BYTES ZEROED FILE
+ *
+ * The second puts one on disk for each byte that it reads, and then says so with a byte.
  *
  * Each write is as long as the log's: a 64-byte header, a 4-byte length and the record, rounded
  * up to the block.  With ZEROED 1 the file's space was written with zeros before the clock
@@ -73,9 +76,53 @@ static void fill_with_zeros(const char *path)
     }
 }
 
+struct target {
+    const struct method *method;
+    int fd;
+    uint8_t *bytes;
+    size_t size;
+    off_t offset;
+};
+
+static void put(struct target *to)
+{
+    if (to->offset + (off_t)to->size > FILE_BYTES) {
+        to->offset = 0;
+    }
+    if (pwrite(to->fd, to->bytes, to->size, to->offset) != (ssize_t)to->size) {
+        die("pwrite");
+    }
+    if (to->method->sync && to->method->sync(to->fd) != 0) {
+        die("sync");
+    }
+    to->offset += (off_t)to->size;
+}
+
+static void put_all_the_time(struct target *to, char **times)
+{
+    struct sampler sampler;
+    sampler_start(&sampler);
+    measure_begin(atof(times[0]), atof(times[1]));
+    do {
+        put(to);
+    } while (sampler_lap(&sampler));
+    samplers_report(&sampler, 1, times[2]);
+}
+
+static void put_when_asked(struct target *to)
+{
+    char byte;
+    while (read(STDIN_FILENO, &byte, 1) == 1) {
+        put(to);
+        if (write(STDOUT_FILENO, &byte, 1) != 1) {
+            die("answer");
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 9) {
+    if (argc != 6 && argc != 9) {
         errno = EINVAL;
         die("floor");
     }
@@ -83,7 +130,7 @@ int main(int argc, char **argv)
     size_t record = (size_t)atol(argv[2]);
     size_t block = (size_t)atol(argv[3]);
     size_t size = (FRAMING_BYTES + record + block - 1) / block * block;
-    const char *path = argv[7];
+    const char *path = argv[5];
     if (atoi(argv[4])) {
         fill_with_zeros(path);
     }
@@ -91,26 +138,13 @@ int main(int argc, char **argv)
     if (fd < 0) {
         die(path);
     }
-    uint8_t *bytes = aligned(size);
-    memset(bytes, 'x', FRAMING_BYTES + record);
-
-    struct sampler sampler;
-    off_t offset = 0;
-    sampler_start(&sampler);
-    measure_begin(atof(argv[5]), atof(argv[6]));
-    do {
-        if (offset + (off_t)size > FILE_BYTES) {
-            offset = 0;
-        }
-        if (pwrite(fd, bytes, size, offset) != (ssize_t)size) {
-            die("pwrite");
-        }
-        if (method->sync && method->sync(fd) != 0) {
-            die("sync");
-        }
-        offset += (off_t)size;
-    } while (sampler_lap(&sampler));
-    samplers_report(&sampler, 1, argv[8]);
-    free(bytes);
+    struct target to = {method, fd, aligned(size), size, 0};
+    memset(to.bytes, 'x', FRAMING_BYTES + record);
+    if (argc == 9) {
+        put_all_the_time(&to, argv + 6);
+    } else {
+        put_when_asked(&to);
+    }
+    free(to.bytes);
     return close(fd) == 0 ? 0 : 1;
 }

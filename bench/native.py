@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import ROOT
-from .cells import Slice
+from .cells import Slice, Terms
 from .latency import Histogram
 
 FLAGS = ("-std=c11", "-O2", "-UNDEBUG", "-pthread", "-Icsrc")
@@ -65,12 +65,16 @@ def run(task: Slice) -> tuple[float, Histogram]:
 
 
 def _floor(task: Slice) -> tuple[float, Histogram]:
-    terms = task.terms
-    times = Path(task.directory, "times")
-    zeroed = str(int(terms.zeroed))
-    command = [task.programs["floor"], terms.method, str(task.cell.size), str(terms.block_bytes)]
-    command += [zeroed, str(task.warm_seconds), str(task.seconds)]
-    return _sampled([*command, str(Path(task.directory, "file")), str(times)], times)
+    folder = Path(task.directory)
+    command = floor_command(task.programs["floor"], task.terms, task.cell.size, folder)
+    times = folder / "times"
+    return _sampled([*command, str(task.warm_seconds), str(task.seconds), str(times)], times)
+
+
+def floor_command(program: str, terms: Terms, size: int, folder: Path) -> list[str]:
+    """As it is when the floor puts a record on disk for each byte that it is sent."""
+    command = [program, terms.method, str(size), str(terms.block_bytes)]
+    return [*command, str(int(terms.zeroed)), str(folder / "file")]
 
 
 def _engine(task: Slice) -> tuple[float, Histogram]:
