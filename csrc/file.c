@@ -51,7 +51,10 @@ static int open_lanes(const struct pd_log *log, struct pd_segment_files *files)
         if (rc >= 0)
             rc = check_same(rc, &first);
     }
-    return rc < 0 ? rc : 0;
+    if (rc < 0)
+        return rc;
+    files->turns = pd_io_has_turns(files->sync);
+    return 0;
 }
 
 int pd_file_open_all(struct pd_log *log, struct pd_segment_files *files, struct pd_error *error)

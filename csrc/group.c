@@ -213,8 +213,9 @@ static void pass_on(struct pd_log *log)
 int pd_group_write(const struct pd_log *log, int fd, const struct pd_slot *slot, size_t *done)
 {
     const void *bytes = slot->buffer.bytes;
-    return log->writes_through ? pd_io_write_through(fd, bytes, slot->size, slot->offset, done)
-                               : pd_io_write_counted(fd, bytes, slot->size, slot->offset, done);
+    return log->writes_through
+               ? pd_io_write_through(fd, bytes, slot->size, slot->offset, log->files.turns, done)
+               : pd_io_write_counted(fd, bytes, slot->size, slot->offset, done);
 }
 
 /* Write a sealed batch and force it out as the target says. */
@@ -230,7 +231,7 @@ static void put(struct pd_log *log, struct pd_slot *slot, uint32_t lane)
     if (written && flushes && log->sink->ordered)
         pass_on(log);
     if (written && flushes)
-        rc = pd_io_sync(fd, log->data_sync);
+        rc = pd_io_sync_often(fd, log->data_sync, log->files.turns);
     const uint64_t ended = pd_sys_now_ns();
 
     pthread_mutex_lock(&log->mutex);

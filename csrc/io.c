@@ -103,11 +103,17 @@ int pd_io_allocate(int fd, uint64_t size)
     return rc;
 }
 
-/* Whether the turn has to be given back. */
-static bool take_turn(int fd)
+bool pd_io_has_turns(int fd)
 {
-    int turn;
-    PD_RETRY(turn, pd_sys_take_turn(fd));
+    return pd_sys_has_turns(fd);
+}
+
+/* Whether the turn has to be given back. */
+static bool take_turn(int fd, bool turns)
+{
+    int turn = 0;
+    if (turns)
+        PD_RETRY(turn, pd_sys_take_turn(fd));
     return turn > 0;
 }
 
@@ -127,9 +133,14 @@ static int sync_once(int fd, int data_sync)
 
 int pd_io_sync(int fd, int data_sync)
 {
+    return data_sync == PD_SYNC_NOTHING ? 0 : pd_io_sync_often(fd, data_sync, pd_io_has_turns(fd));
+}
+
+int pd_io_sync_often(int fd, int data_sync, bool turns)
+{
     if (data_sync == PD_SYNC_NOTHING)
         return 0;
-    const bool turn = take_turn(fd);
+    const bool turn = take_turn(fd, turns);
     /* EINTR comes before the flush has begun to report on pages, so that it alone may be
      * repeated. */
     int rc;
@@ -139,9 +150,10 @@ int pd_io_sync(int fd, int data_sync)
     return rc;
 }
 
-int pd_io_write_through(int fd, const void *data, size_t size, uint64_t offset, size_t *done)
+int pd_io_write_through(int fd, const void *data, size_t size, uint64_t offset, bool turns,
+                        size_t *done)
 {
-    const bool turn = take_turn(fd);
+    const bool turn = take_turn(fd, turns);
     const int rc = pd_io_write_counted(fd, data, size, offset, done);
     if (turn)
         pd_sys_end_turn(fd);

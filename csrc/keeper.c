@@ -70,9 +70,10 @@ static void write_zeros(struct pd_log *log)
         log->zero_begin = begin;
         log->zero_end = begin + (rest < ZERO_CHUNK ? rest : ZERO_CHUNK);
         const int fd = log->files.zero;
+        const bool turns = log->files.turns;
         const uint64_t stop = log->zero_end;
         pthread_mutex_unlock(&log->mutex);
-        int rc = pd_segment_zero(fd, begin, stop, log->file_sync);
+        int rc = pd_segment_zero(fd, begin, stop, log->file_sync, turns);
         pthread_mutex_lock(&log->mutex);
         log->zero_begin = log->zero_end = 0;
         log->zeroed_to = stop;

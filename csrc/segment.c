@@ -68,10 +68,10 @@ static int write_zeros(int fd, uint64_t begin, uint64_t end)
     return rc;
 }
 
-int pd_segment_zero(int fd, uint64_t begin, uint64_t end, int data_sync)
+int pd_segment_zero(int fd, uint64_t begin, uint64_t end, int data_sync, bool turns)
 {
     int rc = write_zeros(fd, begin, end);
-    return rc < 0 ? rc : pd_io_sync(fd, data_sync);
+    return rc < 0 ? rc : pd_io_sync_often(fd, data_sync, turns);
 }
 
 /* Give the file its size and its space, so that no later write can run out of it. */
@@ -198,8 +198,10 @@ int pd_segment_open_files(int dir, uint64_t number, int method, int target, uint
         rc = files->sync = pd_io_open(dir, name, O_RDWR, 0);
     if (rc >= 0)
         rc = files->zero = pd_io_open(dir, name, O_RDWR, io.extra & PD_OPEN_DIRECT);
-    if (rc >= 0)
+    if (rc >= 0) {
+        files->turns = pd_io_has_turns(files->sync);
         return 0;
+    }
     pd_error_os(error, rc, "opening a segment for writing", name);
     (void)pd_segment_close_files(files);
     return rc;

@@ -30,8 +30,9 @@ enum { PD_PREPARED_ZEROS = 256 * 1024 };
  * that share one could let the wrong batch pass as durable. */
 struct pd_segment_files {
     int lane[PD_LANES_MAX];
-    int sync; /* explicit and interval syncs */
-    int zero; /* zeros ahead of the writer */
+    int sync;   /* explicit and interval syncs */
+    int zero;   /* zeros ahead of the writer */
+    bool turns; /* pd_io_has_turns says so of it */
 };
 
 void pd_segment_name(uint64_t number, char out[PD_NAME_BYTES]);
@@ -62,9 +63,9 @@ int pd_segment_open_files(int dir, uint64_t number, int method, int target, uint
                           struct pd_segment_files *files, struct pd_error *error);
 /* Close what is open and return the first failure. */
 int pd_segment_close_files(struct pd_segment_files *files);
-#define PD_NO_FILES {{-1, -1}, -1, -1}
+#define PD_NO_FILES {{-1, -1}, -1, -1, false}
 
-/* Write zeros over [begin, end) and force them out. */
-int pd_segment_zero(int fd, uint64_t begin, uint64_t end, int data_sync);
+/* Write zeros over [begin, end) and force them out, as pd_io_sync_often does. */
+int pd_segment_zero(int fd, uint64_t begin, uint64_t end, int data_sync, bool turns);
 
 #endif

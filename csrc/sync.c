@@ -18,10 +18,11 @@ int pd_group_sync_now(struct pd_log *log)
     assert(!log->syncing);
     const uint64_t target = log->written_lsn;
     const int fd = log->files.sync;
+    const bool turns = log->files.turns;
     log->syncing = true;
     log->unsynced_ns = 0;
     pthread_mutex_unlock(&log->mutex);
-    const int rc = pd_io_sync(fd, log->file_sync);
+    const int rc = pd_io_sync_often(fd, log->file_sync, turns);
     pthread_mutex_lock(&log->mutex);
     log->syncing = false;
     log->stats.flushes++;

@@ -51,6 +51,7 @@ struct pd_sys_kind {
     int (*filesystem)(int fd);
     void (*no_readahead)(int fd);
     void (*drop_cache)(int fd);
+    bool (*has_turns)(int fd);
     int (*take_turn)(int fd);
     void (*end_turn)(int fd);
     void (*word_wait)(uint32_t *word, uint32_t seen, uint64_t ns);
@@ -93,11 +94,13 @@ void pd_sys_no_readahead(int fd);
 /* Let later reads of a file that is synced come from the medium and not from the page cache. */
 void pd_sys_drop_cache(int fd);
 /*
- * Before and after a sync of an open file: the syncs of one file come one after another, of threads
- * and of processes, where a sync can return before the data are on the medium because another one
- * is at it (btrfs).  1: pd_sys_end_turn has to follow.  0: nobody has to wait here, or can. -EINTR:
- * once more.
+ * Whether the syncs of an open file have to come one after another, of threads and of processes,
+ * because one can return before the data are on the medium while another one is at it (btrfs).  It
+ * asks the filesystem, perhaps over a network.
  */
+bool pd_sys_has_turns(int fd);
+/* Before and after a sync of such a file.  1: pd_sys_end_turn has to follow.  0: nobody can wait
+ * here.  -EINTR: once more. */
 int pd_sys_take_turn(int fd);
 void pd_sys_end_turn(int fd);
 /* Whether a flush to the medium takes F_FULLFSYNC here (macOS), rather than fdatasync. */

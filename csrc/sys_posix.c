@@ -170,6 +170,11 @@ void pd_sys_drop_cache(int fd)
     pd_sys_base->kind->drop_cache(fd);
 }
 
+bool pd_sys_has_turns(int fd)
+{
+    return pd_sys_base->kind->has_turns(fd);
+}
+
 int pd_sys_take_turn(int fd)
 {
     return pd_sys_base->kind->take_turn(fd);

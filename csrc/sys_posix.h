@@ -62,6 +62,7 @@ int pd_linux_writeback(int fd);
 int pd_linux_hold(int dir, const char *name);
 
 /* Turns at syncing a file of btrfs (sys_posix_btrfs.c). */
+bool pd_btrfs_has_turns(int fd);
 int pd_btrfs_take_turn(int fd);
 void pd_btrfs_end_turn(int fd);
 

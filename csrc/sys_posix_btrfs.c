@@ -40,11 +40,14 @@ static bool is_held_whole(int fd, struct flock turn)
            (turn.l_start != place || turn.l_len != 1);
 }
 
-int pd_btrfs_take_turn(int fd)
+bool pd_btrfs_has_turns(int fd)
 {
     struct statfs fs;
-    if (fstatfs(fd, &fs) < 0 || fs.f_type != BTRFS_SUPER_MAGIC)
-        return 0;
+    return fstatfs(fd, &fs) == 0 && fs.f_type == BTRFS_SUPER_MAGIC;
+}
+
+int pd_btrfs_take_turn(int fd)
+{
     struct flock turn = place_of(F_WRLCK);
     int rc = fcntl(fd, F_OFD_SETLK, &turn);
     if (rc < 0 && errno == EBADF) {

@@ -126,9 +126,15 @@ static void drop_cache(int fd)
     (void)fd; /* there is no such call for a file that is not mapped */
 }
 
-static int take_turn(int fd)
+static bool has_turns(int fd)
 {
     (void)fd; /* nobody here has to wait for another */
+    return false;
+}
+
+static int take_turn(int fd)
+{
+    (void)fd;
     return 0;
 }
 
@@ -143,6 +149,7 @@ const struct pd_sys_kind pd_darwin_kind = {
     .filesystem = filesystem,
     .no_readahead = no_readahead,
     .drop_cache = drop_cache,
+    .has_turns = has_turns,
     .take_turn = take_turn,
     .end_turn = end_turn,
     .word_wait = pd_rooms_wait,

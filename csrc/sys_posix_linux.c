@@ -158,6 +158,7 @@ const struct pd_sys_kind pd_linux_kind = {
     .filesystem = filesystem,
     .no_readahead = no_readahead,
     .drop_cache = drop_cache,
+    .has_turns = pd_btrfs_has_turns,
     .take_turn = pd_btrfs_take_turn,
     .end_turn = pd_btrfs_end_turn,
     .word_wait = word_wait,

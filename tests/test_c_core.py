@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SUITES = ["crc32c", "batch", "memory", "io", "recover", "stress", "darwin", "async"]
-SUITES += ["bell", "turns", "hold"]
+SUITES += ["bell", "turns", "hold", "sync"]
 STRICT = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wmissing-prototypes"]
 FLAGS = {
     "plain": ["-O2", "-Werror"],
@@ -164,6 +164,34 @@ BROKEN = {
         "        break;\n",
         "shared->crowd is",
     ),
+    "no segment is asked whether its syncs take turns": (
+        "sync",
+        "segment.c",
+        "        files->turns = pd_io_has_turns(files->sync);\n",
+        "",
+        "not so: took >= syncs",
+    ),
+    "no file is asked whether its syncs take turns": (
+        "sync",
+        "file.c",
+        "    files->turns = pd_io_has_turns(files->sync);\n",
+        "",
+        "not so: took >= syncs",
+    ),
+    "a write that syncs takes no turn": (
+        "sync",
+        "io.c",
+        "take_turn(fd, turns);\n    const int rc = pd_io_write_counted",
+        "take_turn(fd, false && turns);\n    const int rc = pd_io_write_counted",
+        "not so: took >= syncs",
+    ),
+    "a sync beside the batches takes no turn": (
+        "sync",
+        "sync.c",
+        "pd_io_sync_often(fd, log->file_sync, turns)",
+        "pd_io_sync_often(fd, log->file_sync, false && turns)",
+        "not so: took >= syncs",
+    ),
     "a sync is held as a commit is": (
         "hold",
         "wait.c",
@@ -177,8 +205,8 @@ BROKEN = {
 @pytest.mark.long
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_wait_is_caught(case: str, tmp_path: Path) -> None:
-    """Where a thread is left behind, or held for nobody, or leads for too few, or where a loop
-    is not told, or told for ever, the tests of it fail."""
+    """Where a thread is left behind, or held for nobody, or leads for too few, where a loop is not
+    told, or told for ever, or where a sync takes no turn, the tests of it fail."""
     suite, name, right, wrong, says = BROKEN[case]
     source = ROOT / "csrc" / name
     text = source.read_text()

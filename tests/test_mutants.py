@@ -88,14 +88,15 @@ ACK_BEFORE_SYNC = Mutant(
     (
         Replacement(
             "csrc/group.c",
-            "    if (written && flushes)\n        rc = pd_io_sync(fd, log->data_sync);\n",
+            "    if (written && flushes)\n"
+            "        rc = pd_io_sync_often(fd, log->data_sync, log->files.turns);\n",
             "    if (written && flushes) {\n"
             "        pthread_mutex_lock(&log->mutex);\n"
             "        slot->landed = true;\n"
             "        log->lane_busy[lane] = false;\n"
             "        settle_and_wake(log, 0);\n"
             "        pthread_mutex_unlock(&log->mutex);\n"
-            "        rc = pd_io_sync(fd, log->data_sync);\n"
+            "        rc = pd_io_sync_often(fd, log->data_sync, log->files.turns);\n"
             "    }\n",
         ),
         Replacement(

@@ -47,5 +47,6 @@ extern const struct test darwin_tests[];
 extern const struct test bell_tests[];
 extern const struct test turns_tests[];
 extern const struct test hold_tests[];
+extern const struct test sync_tests[];
 
 #endif

@@ -13,7 +13,7 @@ static const struct suite {
     {"crc32c", crc32c_tests}, {"batch", batch_tests},     {"memory", memory_tests},
     {"io", io_tests},         {"recover", recover_tests}, {"stress", stress_tests},
     {"darwin", darwin_tests}, {"async", async_tests},     {"bell", bell_tests},
-    {"turns", turns_tests},   {"hold", hold_tests},
+    {"turns", turns_tests},   {"hold", hold_tests},       {"sync", sync_tests},
 };
 
 int main(int argc, char **argv)
