@@ -71,14 +71,6 @@ void pd_log_poison_file(struct pd_log *log, int rc, const char *op)
     pd_log_poison(log, &error);
 }
 
-/* How many seem to commit at a time: those who were sent home now, and those who are not yet. */
-static uint32_t count_crowd(const struct pd_log *log, uint32_t sent)
-{
-    for (uint64_t seq = log->acked_seq; seq <= log->filling_seq; seq++)
-        sent += log->slots[seq % PD_SLOTS].callers;
-    return sent;
-}
-
 /* Acknowledge, in order, the batches that have landed.  Says for each slot how many threads are to
  * be woken, and returns whether there are any. */
 static bool settle(struct pd_log *log, uint64_t flush_ns, uint32_t waiters[PD_SLOTS])
@@ -102,10 +94,8 @@ static bool settle(struct pd_log *log, uint64_t flush_ns, uint32_t waiters[PD_SL
         if (slot->buffer.capacity > 2 * log->batch_limit)
             pd_buffer_free(&slot->buffer);
     }
-    if (sent) {
-        __atomic_store_n(&log->crowd, count_crowd(log, sent), __ATOMIC_RELAXED);
+    if (sent)
         pd_hold_begin(log, sent, flush_ns);
-    }
     if (pd_log_is_durable_target(log) && log->written_lsn > log->durable_lsn) {
         __atomic_store_n(&log->durable_lsn, log->written_lsn, __ATOMIC_RELEASE);
         log->sink->publish(log);

@@ -33,6 +33,17 @@ static void note(struct pd_hold *hold, bool in_time)
         hold->trust++;
 }
 
+/* How many seem to commit at a time: those who were sent home now, and those who are not yet.
+ * Where each batch takes one commit they do not wait for one another. */
+static uint32_t count_crowd(const struct pd_log *log, uint32_t sent)
+{
+    if (log->target == PD_TARGET_EACH)
+        return 1;
+    for (uint64_t seq = log->acked_seq; seq <= log->filling_seq; seq++)
+        sent += log->slots[seq % PD_SLOTS].callers;
+    return sent;
+}
+
 /* The first of those that are to travel together is there. */
 static void start(struct pd_hold *hold, uint64_t now)
 {
@@ -47,6 +58,7 @@ void pd_hold_begin(struct pd_log *log, uint32_t sent, uint64_t flush_ns)
     const uint64_t now = pd_sys_now_ns();
     const uint32_t present = pd_group_filling(log)->callers;
     const uint32_t all = present + sent;
+    __atomic_store_n(&log->crowd, count_crowd(log, sent), __ATOMIC_RELAXED);
     if (hold->away && hold->first_ns && now > hold->first_ns + hold->worth_ns)
         note(hold, false);
     hold->away = sent;
