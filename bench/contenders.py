@@ -103,6 +103,7 @@ APPEND_CELL = Cell(threads=1, size=64, busy=True)
 CONTENDERS = (
     Contender("floor", "C loop, one thread, pydurable's own method on this path"),
     Contender("engine", "pydurable's C engine driven by C threads"),
+    Contender("engine-lanes1", "the same, one batch in flight"),
     Contender("fio", "fio --rw=write --bs=4k --fdatasync=1", only_in=FIO_CELL),
     Contender("fio-direct", "the same with --direct=1", only_in=FIO_CELL),
     Contender("pydurable-none", "Log(sync='none')", _log("none"), "pydurable"),

@@ -1,7 +1,7 @@
 /*
  * engine.c - pydurable's engine, linked into a program without Python, driven by C threads.
  *
- * usage: engine METHOD THREADS RECORD_BYTES WARM_SECONDS SECONDS LOG TIMES
+ * usage: engine METHOD LANES THREADS RECORD_BYTES WARM_SECONDS SECONDS LOG TIMES
  *
  * METHOD is the name that Log(method=...) takes; the target is "group".
  */
@@ -15,7 +15,7 @@
 #include "measure.h"
 #include "pydurable.h"
 
-enum { LANES = 2, MAX_THREADS = 4096 };
+enum { MAX_THREADS = 4096 };
 static const uint64_t SEGMENT_BYTES = 64u << 20;
 static const uint64_t MAX_PENDING_BYTES = 8u << 20;
 
@@ -71,13 +71,13 @@ static void *commit_until_over(void *argument)
     return NULL;
 }
 
-static struct pd_log *open_log(const char *path, const char *method)
+static struct pd_log *open_log(const char *path, const char *method, int lanes)
 {
     struct pd_log_options options = {
         .target = PD_TARGET_GROUP,
         .method = method_named(method),
         .create = true,
-        .lanes = LANES,
+        .lanes = (uint32_t)lanes,
         .interval_ns = 1000000000u,
         .segment_bytes = SEGMENT_BYTES,
         .max_pending_bytes = MAX_PENDING_BYTES,
@@ -94,13 +94,13 @@ static struct pd_log *open_log(const char *path, const char *method)
 
 int main(int argc, char **argv)
 {
-    int threads = argc == 8 ? atoi(argv[2]) : 0;
+    int threads = argc == 9 ? atoi(argv[3]) : 0;
     if (threads < 1 || threads > MAX_THREADS) {
         errno = EINVAL;
         die("engine");
     }
-    struct pd_log *log = open_log(argv[6], argv[1]);
-    size_t record_bytes = (size_t)atol(argv[3]);
+    struct pd_log *log = open_log(argv[7], argv[1], atoi(argv[2]));
+    size_t record_bytes = (size_t)atol(argv[4]);
     uint8_t *record = malloc(record_bytes);
     struct committer *committers = calloc((size_t)threads, sizeof *committers);
     struct sampler *samplers = calloc((size_t)threads, sizeof *samplers);
@@ -122,11 +122,11 @@ int main(int argc, char **argv)
         }
     }
     pthread_barrier_wait(&barrier);
-    measure_begin(atof(argv[4]), atof(argv[5]));
+    measure_begin(atof(argv[5]), atof(argv[6]));
     for (int i = 0; i < threads; i++) {
         pthread_join(committers[i].thread, NULL);
     }
-    samplers_report(samplers, (size_t)threads, argv[7]);
+    samplers_report(samplers, (size_t)threads, argv[8]);
     int rc = pd_log_close(log, 0);
     pd_log_free(log);
     free(samplers);

@@ -20,6 +20,7 @@ SOURCES = {
     "floor": [HERE / "floor.c", HERE / "measure.c"],
     "engine": [HERE / "engine.c", HERE / "measure.c", *sorted(CORE.glob("*.c"))],
 }
+ONE_LANE = "engine-lanes1"  # the engine's program, told so
 FIO_FILE_BYTES = 8 << 20  # overwritten again and again
 
 
@@ -50,6 +51,9 @@ def build(
             programs[name] = str(target)
         else:
             missing[name] = "does not compile: " + _first_error(result.stderr)
+    for found in (programs, missing):
+        if "engine" in found:
+            found[ONE_LANE] = found["engine"]
     fio = shutil.which("fio")
     for name in ("fio", "fio-direct"):
         if fio is not None:
@@ -79,7 +83,8 @@ def floor_command(program: str, terms: Terms, size: int, folder: Path) -> list[s
 
 def _engine(task: Slice) -> tuple[float, Histogram]:
     times = Path(task.directory, "times")
-    command = [task.programs["engine"], task.terms.method, str(task.cell.threads)]
+    lanes = 1 if task.contender == ONE_LANE else 2
+    command = [task.programs[task.contender], task.terms.method, str(lanes), str(task.cell.threads)]
     command += [str(task.cell.size), str(task.warm_seconds), str(task.seconds)]
     return _sampled([*command, str(Path(task.directory, "log")), str(times)], times)
 
@@ -104,6 +109,7 @@ def _fio(task: Slice) -> tuple[float, Histogram]:
 _RUNNERS: dict[str, Callable[[Slice], tuple[float, Histogram]]] = {
     "floor": _floor,
     "engine": _engine,
+    ONE_LANE: _engine,
     "fio": _fio,
     "fio-direct": _fio,
 }
