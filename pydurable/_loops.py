@@ -250,9 +250,11 @@ class LoopSide:
         gathering = self._gathering
         # What all of them commit now is handed over behind them, and not at the end of the turn.
         before, gathering.scheduled = gathering.scheduled, True
+        gathering.inside = threading.get_ident()
         try:
             tell_all(lot.waiters, self._results(lot, last), _STRIDE, self._hand_over_a_part)
         finally:
+            gathering.inside = 0
             gathering.scheduled = before
 
     def _results(self, lot: Lot, last: int) -> Iterable[Any]:

@@ -17,7 +17,7 @@ from _processes import check_python
 from _scenario import check_resources, open_log, record, resources
 
 import pydurable
-from pydurable import ClosedError, Log, PoisonedError
+from pydurable import ClosedError, Log, PoisonedError, _loops
 
 
 @pytest.mark.guarantee("G17")
@@ -309,3 +309,37 @@ def test_uvloop(log_path: Path, faults: Faults) -> None:
 
     uvloop.run(asyncio.wait_for(main(), PATIENCE_S))
     assert held(log_path)[300:] == [b"301", b"302"]
+
+
+def test_uvloop_is_asked_where_it_runs_once_a_round(
+    log_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not say so itself, and to find it out takes time; tasks that are run by whoever has
+    their results need not ask.  Afterwards nobody is taken for one of those."""
+    uvloop = pytest.importorskip("uvloop", reason="uvloop is not installed")
+    asked, tasks, rounds = 0, 50, 40
+    found = _loops._Home._thread_id.fget  # type: ignore[attr-defined]
+
+    def ask(home: object) -> int | None:
+        nonlocal asked
+        asked += 1
+        answer: int | None = found(home)
+        return answer
+
+    monkeypatch.setattr(_loops._Home, "_thread_id", property(ask))
+
+    async def main() -> None:
+        with open_log(log_path) as log:
+
+            async def task() -> None:
+                for _ in range(rounds):
+                    await log.commit_async(b"x")
+
+            await asyncio.gather(*(task() for _ in range(tasks)))
+            assert asked <= 2 * tasks
+            before = asked
+            await asyncio.gather(*(log.commit_async(b"y") for _ in range(tasks)))
+            assert asked == before + tasks
+
+    uvloop.run(asyncio.wait_for(main(), PATIENCE_S))
+    assert len(held(log_path)) == tasks * (rounds + 1)

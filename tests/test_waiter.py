@@ -334,7 +334,11 @@ def test_a_gathering_takes_bytes_of_its_own_thread(made: Callable[..., Any]) -> 
     here = threading.get_ident()
     for thread in (None, 0, here + 1, here):
         gathering = made(type("Elsewhere", (), {"_thread_id": thread}), None, nothing, LIMIT)
-        assert (gathering.commit(b"x") is not None) is (thread == here)
+        for inside in (0, here + 1):
+            gathering.inside = inside
+            assert (gathering.commit(b"x") is not None) is (thread == here)
+        gathering.inside = here
+        assert gathering.commit(b"x") is not None
 
 
 @pytest.mark.parametrize("made", KINDS)

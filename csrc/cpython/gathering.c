@@ -8,6 +8,8 @@
 #include "cpython.h"
 
 #include <pythread.h>
+#include <stddef.h>
+#include <structmember.h>
 
 /* Guarded by the GIL; all but its making happens in the loop's thread. */
 struct gathering {
@@ -18,6 +20,7 @@ struct gathering {
     PyObject *records;    /* a list; */
     PyObject *waiters;    /* and one of who waits for them */
     Py_ssize_t max_bytes; /* of a record */
+    unsigned long inside; /* the thread in which the loop's tasks are being run, 0 if none is */
     bool scheduled;
 };
 
@@ -31,6 +34,8 @@ static struct gathering *gathering_of(PyObject *self)
 /* Whether the loop runs in this thread; -1 with an exception. */
 static int is_at_home(const struct gathering *gathering)
 {
+    if (gathering->inside == PyThread_get_thread_ident())
+        return 1;
     PyObject *number = PyObject_GetAttr(gathering->home, thread_id);
     if (!number)
         return -1;
@@ -172,6 +177,12 @@ static PyGetSetDef attributes[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+static PyMemberDef members[] = {
+    {"inside", T_ULONG, offsetof(struct gathering, inside), 0,
+     "In which thread the loop's tasks are being run; 0 if it has to be found out."},
+    {NULL, 0, 0, 0, NULL},
+};
+
 static PyType_Slot slots[] = {
     {Py_tp_doc, "Gathering(home, loop, schedule, max_bytes): what a loop's tasks commit."},
     {Py_tp_new, new_gathering},
@@ -180,6 +191,7 @@ static PyType_Slot slots[] = {
     {Py_tp_dealloc, pd_cpython_dealloc},
     {Py_tp_methods, methods},
     {Py_tp_getset, attributes},
+    {Py_tp_members, members},
     {0, NULL},
 };
 
