@@ -53,7 +53,7 @@ static int open_lanes(const struct pd_log *log, struct pd_segment_files *files)
     }
     if (rc < 0)
         return rc;
-    files->turns = pd_io_has_turns(files->sync);
+    files->turns = pd_sys_has_turns(files->sync);
     return 0;
 }
 

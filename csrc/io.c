@@ -103,11 +103,6 @@ int pd_io_allocate(int fd, uint64_t size)
     return rc;
 }
 
-bool pd_io_has_turns(int fd)
-{
-    return pd_sys_has_turns(fd);
-}
-
 /* Whether the turn has to be given back. */
 static bool take_turn(int fd, bool turns)
 {
@@ -133,7 +128,7 @@ static int sync_once(int fd, int data_sync)
 
 int pd_io_sync(int fd, int data_sync)
 {
-    return data_sync == PD_SYNC_NOTHING ? 0 : pd_io_sync_often(fd, data_sync, pd_io_has_turns(fd));
+    return data_sync == PD_SYNC_NOTHING ? 0 : pd_io_sync_often(fd, data_sync, pd_sys_has_turns(fd));
 }
 
 int pd_io_sync_often(int fd, int data_sync, bool turns)

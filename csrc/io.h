@@ -32,7 +32,7 @@ struct pd_io_method pd_io_method(int method, int target);
 int pd_io_write(int fd, const void *data, size_t size, uint64_t offset);
 /* The same, and *done says how much was written, also after a failure. */
 int pd_io_write_counted(int fd, const void *data, size_t size, uint64_t offset, size_t *done);
-/* The same to a descriptor whose writes sync, in its turn as any sync; turns as pd_io_has_turns
+/* The same to a descriptor whose writes sync, in its turn as any sync; turns as pd_sys_has_turns
  * said. */
 int pd_io_write_through(int fd, const void *data, size_t size, uint64_t offset, bool turns,
                         size_t *done);
@@ -50,11 +50,9 @@ ssize_t pd_io_read(int fd, void *data, size_t size, uint64_t offset);
 int pd_io_allocate(int fd, uint64_t size);
 /* Force the file's data out in the given way: 0 or -errno, never tried twice. */
 int pd_io_sync(int fd, int data_sync);
-/* The same for who has asked pd_io_has_turns before, which is a call of its own, and need not be
+/* The same for who has asked pd_sys_has_turns before, which is a call of its own, and need not be
  * asked twice about an open file. */
 int pd_io_sync_often(int fd, int data_sync, bool turns);
-/* Whether the syncs of this file take turns (pd_sys_has_turns). */
-bool pd_io_has_turns(int fd);
 /* Whether a sync was refused because the filesystem has no such call, and not for the disk's sake.
  */
 bool pd_io_sync_unsupported(int rc);

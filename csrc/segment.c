@@ -199,7 +199,7 @@ int pd_segment_open_files(int dir, uint64_t number, int method, int target, uint
     if (rc >= 0)
         rc = files->zero = pd_io_open(dir, name, O_RDWR, io.extra & PD_OPEN_DIRECT);
     if (rc >= 0) {
-        files->turns = pd_io_has_turns(files->sync);
+        files->turns = pd_sys_has_turns(files->sync);
         return 0;
     }
     pd_error_os(error, rc, "opening a segment for writing", name);

@@ -32,7 +32,7 @@ struct pd_segment_files {
     int lane[PD_LANES_MAX];
     int sync;   /* explicit and interval syncs */
     int zero;   /* zeros ahead of the writer */
-    bool turns; /* pd_io_has_turns says so of it */
+    bool turns; /* pd_sys_has_turns says so of it */
 };
 
 void pd_segment_name(uint64_t number, char out[PD_NAME_BYTES]);

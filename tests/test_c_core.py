@@ -174,14 +174,14 @@ BROKEN = {
     "no segment is asked whether its syncs take turns": (
         "sync",
         "segment.c",
-        "        files->turns = pd_io_has_turns(files->sync);\n",
+        "        files->turns = pd_sys_has_turns(files->sync);\n",
         "",
         "not so: took >= syncs",
     ),
     "no file is asked whether its syncs take turns": (
         "sync",
         "file.c",
-        "    files->turns = pd_io_has_turns(files->sync);\n",
+        "    files->turns = pd_sys_has_turns(files->sync);\n",
         "",
         "not so: took >= syncs",
     ),
